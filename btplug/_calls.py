@@ -1,0 +1,253 @@
+"""Calling a plugin: its options, its errors, its limits, its async forms."""
+
+from __future__ import annotations
+
+import threading
+from enum import Enum
+from inspect import Parameter, signature
+from types import AsyncGeneratorType, CoroutineType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from btplug._loader import place
+from btplug.config import nearest
+from btplug.errors import (
+    BtplugError,
+    PluginExit,
+    PluginFailed,
+    PluginTimeout,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from btplug._loop import HomeLoop
+    from btplug.manifest import Manifest
+    from btplug.plugin import BasePlugin
+
+R = TypeVar("R")
+
+
+class Call:
+    """What `execute_plugin` does once a plugin is live; prepared, because it is hot.
+
+    Attributes:
+        defaults: Options that were not given, by name.
+        data_name: Parameter that *data* fills; None where execute takes no data.
+    """
+
+    __slots__ = (
+        "_after", "_before", "_data_default", "_execute", "_known", "_required",
+        "_root", "data_name", "defaults", "loop", "name",
+    )  # fmt: skip
+
+    def __init__(
+        self, plugin: BasePlugin, config: object, manifest: Manifest, loop: HomeLoop
+    ) -> None:
+        self.name, self._root, self.loop = manifest.name, manifest.root, loop
+        self._before, self._after = plugin.before_execute, plugin.after_execute
+        self._execute = plugin.execute
+        declared = {p.name: p for p in click_parameters(type(plugin))}
+        own = signature(plugin.execute).parameters.values()
+        self.data_name = data_parameter(own, declared)
+        self.defaults: dict[str, object] = {}
+        required = []
+        for parameter in own:
+            name = parameter.name
+            if name == self.data_name or parameter.kind in _VARIADIC:
+                continue
+            option = declared.get(name)
+            has, value = _configured(config, name)
+            if not has and option is not None:
+                has, value = _declared_default(option)
+            if not has and parameter.default is not Parameter.empty:
+                has, value = True, parameter.default
+            if not has and option is not None and not option.required:
+                has, value = True, None
+            if has:
+                self.defaults[name] = value
+            else:
+                required.append(name)
+        open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in own)
+        self._known = None if open_ended else {*self.defaults, *required}
+        self._required = tuple(required)
+        has, value = (False, None)
+        if self.data_name in declared:
+            has, value = _configured(config, str(self.data_name))
+        self._data_default = value if has else None
+
+    def __call__(self, data: object, options: Mapping[str, object]) -> Any:
+        """Run the hooks and execute; see `PluginRegistry.execute_plugin`."""
+        if options or self.defaults or self._required:
+            self._check(options)
+            options = {**self.defaults, **options}
+        if data is None:
+            data = self._data_default
+        try:
+            data = self._before(data)
+            if type(data) is CoroutineType:
+                data = self.loop.run(data)
+            if self.data_name is not None:
+                result = self._execute(data, **options)
+            elif data is None:
+                result = self._execute(**options)
+            else:
+                raise UsageError(f"{self.name} takes no data", fix="pass options only")
+            if type(result) is CoroutineType:
+                result = self.loop.run(result)
+            result = self._after(result)
+            if type(result) is CoroutineType:
+                result = self.loop.run(result)
+        except (BtplugError, PluginExit):
+            raise
+        except (Exception, SystemExit) as exc:
+            raise failure(exc, self.name, self._root) from exc
+        if type(result) is AsyncGeneratorType:
+            result = self.loop.iterate(result)
+        return self._watched(result) if hasattr(result, "__next__") else result
+
+    def finish(self, result: object) -> object:
+        """Wait for what an ``async def`` of the plugin returned."""
+        return self.loop.run(result) if type(result) is CoroutineType else result
+
+    def _watched(self, items: Iterator[object]) -> Iterator[object]:
+        """Turn what a plugin raises while it is iterated into PluginFailed."""
+        try:
+            yield from items
+        except (BtplugError, PluginExit):
+            raise
+        except (Exception, SystemExit) as exc:
+            raise failure(exc, self.name, self._root) from exc
+
+    def _check(self, options: Mapping[str, object]) -> None:
+        if self._known is not None:
+            for name in options:
+                if name not in self._known:
+                    known = sorted(self._known)
+                    raise UsageError(
+                        f"{self.name}: found the option {name!r}, expected "
+                        + (f"one of {', '.join(known)}" if known else "none"),
+                        fix=nearest(name, known) or "leave it out",
+                        plugin=self.name,
+                    )
+        for name in self._required:
+            if name not in options:
+                raise UsageError(
+                    f"{self.name}: found no option {name!r}, expected a value",
+                    fix=f"pass {name}=…",
+                    plugin=self.name,
+                )
+
+
+_VARIADIC = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+
+
+def click_parameters(cls: type[BasePlugin]) -> list[Any]:
+    """Return what Click's decorators left on `execute`, in the order written.
+
+    Read from the attribute, because only plugins and the command line import Click.
+    """
+    return list(reversed(getattr(cls.execute, "__click_params__", [])))
+
+
+def data_parameter(own: Any, declared: Mapping[str, object]) -> str | None:
+    """Return the parameter of execute that *data* fills.
+
+    It is called ``data``, or is the first positional one that is no Click option.
+    """
+    for parameter in own:
+        if parameter.name == "data" and parameter.kind is not Parameter.KEYWORD_ONLY:
+            return "data"
+        positional = parameter.kind in (
+            Parameter.POSITIONAL_ONLY,
+            Parameter.POSITIONAL_OR_KEYWORD,
+            Parameter.VAR_POSITIONAL,
+        )
+        if positional and parameter.name not in declared:
+            return str(parameter.name)
+    return None
+
+
+def _configured(config: object, name: str) -> tuple[bool, object]:
+    if hasattr(config, "keys"):
+        return name in config, config.get(name)  # type: ignore[operator, attr-defined]
+    return hasattr(config, name), getattr(config, name, None)
+
+
+def _declared_default(option: Any) -> tuple[bool, object]:
+    value = option.default
+    # Click marks "no default" with a member of an enum that is not public.
+    if isinstance(value, Enum) and value.name == "UNSET":
+        value = None
+    if callable(value):
+        value = value()
+    if value is None and getattr(option, "is_flag", False):
+        value = False
+    if value is None and (getattr(option, "multiple", False) or option.nargs == -1):
+        return not option.required, ()
+    return value is not None, value
+
+
+def failure(
+    exc: BaseException,
+    name: str,
+    root: str,
+    error: type[BtplugError] = PluginFailed,
+    what: str = "",
+) -> BtplugError:
+    """Make our error from what a plugin raised; chain it with ``from``."""
+    if isinstance(exc, SystemExit):
+        reason = f"it called exit with {exc.code!r}"
+    else:
+        reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
+    return error(
+        f"{what or f'{name} failed'}: {reason}",
+        where=place(exc, root),
+        fix="see the traceback with BTPLUG_DEBUG=1",
+        plugin=name,
+    )
+
+
+def guarded(
+    work: Callable[[], R],
+    name: str,
+    root: str,
+    error: type[BtplugError] = PluginFailed,
+    what: str = "",
+) -> R:
+    """Run plugin code; what it raises becomes *error*, ours passes unchanged."""
+    try:
+        return work()
+    except (BtplugError, PluginExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        raise failure(exc, name, root, error, what) from exc
+
+
+def in_time(work: Callable[[], R], limit: float, what: str) -> R:
+    """Run *work* in a daemon thread and wait for it *limit* seconds.
+
+    Raises:
+        PluginTimeout: It is not done by then; the thread is left to itself.
+    """
+    done: list[R] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as exc:
+            raised.append(exc)
+
+    thread = threading.Thread(target=run, name=f"btplug: {what}", daemon=True)
+    thread.start()
+    thread.join(limit)
+    if raised:
+        # Raised in this thread too, with the frames of the other in its traceback.
+        raise raised[0]
+    if not done:
+        raise PluginTimeout(
+            f"{what} in {limit:g} s",
+            fix="raise the limit with BTPLUG_START_LIMIT=SECONDS, or mend the plugin",
+        )
+    return done[0]

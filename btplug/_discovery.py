@@ -1,0 +1,174 @@
+"""Places -> manifests and errors. Returns data, runs no plugin code."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from btplug.errors import ManifestError, PluginError
+from btplug.manifest import FILE, KINDS, Manifest, folder_names, is_name, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from btplug._folders import Folders
+
+FOLDERS = {"cli": "cli_plugins", "transport": "transport_plugins"}
+
+
+class Place(NamedTuple):
+    """A folder that may hold plugins.
+
+    Attributes:
+        source: ``shipped``, ``plugin-dir``, ``user`` or ``path``.
+        mixed: Plugin folders lie in *root* itself too, whatever their kind.
+    """
+
+    source: str
+    root: str
+    mixed: bool = False
+
+    def shelves(self) -> list[tuple[str, str]]:
+        """Return (kind, folder) pairs; an empty kind stands for either."""
+        own = [(kind, os.path.join(self.root, name)) for kind, name in FOLDERS.items()]
+        return [("", self.root), *own] if self.mixed else own
+
+
+class Spot(NamedTuple):
+    """Where a plugin seems to lie, before its config.yaml is read."""
+
+    name: str
+    kind: str
+    root: str
+    source: str
+    package: str = ""
+
+
+def shipped() -> Place:
+    """Return the place of the plugins that come with btplug."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    # In a checkout they lie beside the package, in a wheel inside it.
+    inside = os.path.isdir(os.path.join(package, FOLDERS["cli"]))
+    return Place("shipped", package if inside else os.path.dirname(package))
+
+
+def places(home: Folders, plugin_dirs: tuple[str, ...] = ()) -> list[Place]:
+    """Return the places of folder plugins, the one that wins first.
+
+    Installed distributions come between ``plugin-dir`` and ``user``: see `_installed`.
+    """
+    found = [shipped()]
+    found += [Place("plugin-dir", os.path.abspath(d), mixed=True) for d in plugin_dirs]
+    found.append(Place("user", home.data))
+    for folder in os.environ.get("BTPLUG_PLUGIN_PATH", "").split(os.pathsep):
+        if folder:
+            found.append(Place("path", os.path.abspath(folder), mixed=True))
+    seen: set[str] = set()
+    unique = []
+    for place in found:
+        real = os.path.realpath(place.root)
+        if real not in seen:
+            seen.add(real)
+            unique.append(place)
+    return unique
+
+
+def spots_of(place: Place, name: str) -> list[Spot]:
+    """Return where *place* holds plugin *name*: none, one, or several that clash."""
+    return [
+        Spot(name, kind, os.path.join(shelf, folder), place.source)
+        for kind, shelf in place.shelves()
+        for folder in folder_names(name)
+        if os.path.lexists(os.path.join(shelf, folder, FILE))
+    ]
+
+
+def shelf_spots(shelf: str, kind: str, source: str) -> list[Spot]:
+    """Return every plugin folder on a shelf, sorted by name."""
+    try:
+        entries = sorted(os.scandir(shelf), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    return [
+        Spot(entry.name.replace("_", "-"), kind, entry.path, source)
+        for entry in entries
+        if entry.name[0] not in "._" and is_plugin_folder(entry.path, kind)
+    ]
+
+
+def is_plugin_folder(path: str, kind: str) -> bool:
+    """Tell a plugin, good or broken, from a folder that has to do with none."""
+    if os.path.lexists(os.path.join(path, FILE)):
+        return True
+    # Code without a config.yaml is a plugin whose author needs a hint; but where
+    # anything may lie, only a config.yaml makes a plugin.
+    return bool(kind) and os.path.exists(os.path.join(path, "plugin.py"))
+
+
+def read_spot(spot: Spot) -> Manifest:
+    """Read the manifest at a spot and hold it against where it lies.
+
+    Raises:
+        ManifestError: It is broken, or its folder or shelf says another thing.
+    """
+    folder = os.path.basename(spot.root)
+    manifest = read_manifest(spot.root, package=spot.package, source=spot.source)
+    if not spot.package and folder not in folder_names(manifest.name):
+        raise ManifestError(
+            f"{manifest.path}: plugin.name: found {manifest.name!r} in the folder "
+            f"{folder!r}, expected the folder to be called like the plugin",
+            fix=f"rename the folder to {folder_names(manifest.name)[-1]}",
+        )
+    if spot.package and manifest.name != spot.name:
+        raise ManifestError(
+            f"{manifest.path}: plugin.name: found {manifest.name!r}, "
+            f"expected the name of the entry point, {spot.name!r}",
+            fix="make the two the same",
+        )
+    if spot.kind and manifest.kind != spot.kind:
+        raise ManifestError(
+            f"{manifest.path}: plugin.kind: found {manifest.kind!r}, "
+            f"expected {spot.kind!r}, because it lies in {os.path.dirname(spot.root)}",
+            fix=f"change 'kind:', or move the folder to {FOLDERS[manifest.kind]}",
+        )
+    return manifest
+
+
+def clash(name: str, spots: list[Spot]) -> ManifestError:
+    """Make the error of two plugins of one name in one place: both are broken."""
+    return ManifestError(
+        f"two plugins are named {name!r} in the same place",
+        where=" and ".join(spot.root for spot in spots),
+        fix="remove or rename one of them",
+        plugin=name,
+    )
+
+
+def scan_directory(directory: str, kind: str) -> Iterator[Manifest | PluginError]:
+    """Yield what lies in *directory*, for the registry of *kind*.
+
+    Raises:
+        PluginError: It is no folder.
+    """
+    root = os.path.abspath(directory)
+    if not os.path.isdir(root):
+        raise PluginError(
+            f"found no folder {directory!r}, expected one that holds plugin folders",
+            where=root,
+            fix="give the folder above the plugin's own",
+        )
+    assert kind in KINDS
+    shelves = [("", root), (kind, os.path.join(root, FOLDERS[kind]))]
+    if os.path.basename(root) == FOLDERS[kind]:
+        shelves[0] = (kind, root)
+    spots = [s for k, shelf in shelves for s in shelf_spots(shelf, k, "directory")]
+    for spot in spots:
+        twins = [other for other in spots if other.name == spot.name]
+        if len(twins) > 1:
+            yield clash(spot.name, twins)
+            continue
+        try:
+            yield read_spot(spot)
+        except PluginError as exc:
+            exc.plugin = spot.name if is_name(spot.name) else None
+            yield exc

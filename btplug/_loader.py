@@ -1,0 +1,120 @@
+"""Manifest -> plugin class: the only module that runs plugin code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from btplug.errors import BtplugError, PluginLoadError
+from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin, has_send
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from btplug.manifest import Manifest
+
+KINDS: Mapping[str, type] = {"cli": CLIPlugin, "transport": TransportPlugin}
+
+
+def load(manifest: Manifest) -> type[BasePlugin]:
+    """Import the plugin's code and return the class its entry names.
+
+    A folder is imported as a package of its own, so files beside the entry are
+    reached by relative imports and nothing is put on `sys.path`.
+
+    Raises:
+        PluginLoadError: The code fails, exits, or does not hold that class; the
+            message has the file and line where it happened.
+    """
+    module, _, attribute = manifest.entry.partition(":")
+    package = manifest.package or _package(manifest)
+    try:
+        found = getattr(import_module(f"{package}.{module}"), attribute, None)
+    except KeyboardInterrupt:
+        raise
+    except BtplugError:
+        raise
+    # Whatever a plugin raises, exits included, is that plugin's failure alone.
+    except BaseException as exc:
+        raise _failed(manifest, exc) from exc
+    check_class(found, manifest.kind, attribute, manifest.path)
+    assert isinstance(found, type)
+    return found
+
+
+def check_class(found: object, kind: str, name: str, where: str) -> None:
+    """Refuse what is no complete plugin class of that kind.
+
+    Raises:
+        PluginLoadError: It says which method or base is missing.
+    """
+    base = KINDS[kind]
+    if found is None:
+        what = f"found no {name} in the plugin's module, expected a class"
+        fix = "correct 'entry:' in its config.yaml"
+    elif not (isinstance(found, type) and issubclass(found, base)):
+        what = f"found {name} that is no {base.__name__}, expected a subclass of it"
+        fix = f"write: class {name}({base.__name__})"
+    elif missing := sorted(getattr(found, "__abstractmethods__", ())):
+        what = f"found {name} without {', '.join(missing)}, expected all of the methods"
+        fix = f"write {missing[0]}, if only with a docstring as its body"
+    elif issubclass(found, TransportPlugin) and not has_send(found):
+        what = f"found {name} with neither send nor asend, expected one of them"
+        fix = "write one; the other is derived from it"
+    else:
+        return
+    raise PluginLoadError(what, where=where, fix=fix)
+
+
+def _package(manifest: Manifest) -> str:
+    """Register the plugin's folder as an importable package and return its name."""
+    # The folder is part of the name: the same plugin in two folders is two plugins.
+    from binascii import crc32
+
+    digest = crc32(os.fsencode(manifest.root))
+    name = f"_btplug_{manifest.kind}_{manifest.name.replace('-', '_')}_{digest:08x}"
+    if name not in sys.modules:
+        package = ModuleType(name)
+        package.__path__ = [manifest.root]
+        package.__file__ = os.path.join(manifest.root, "__init__.py")
+        sys.modules[name] = package
+    return name
+
+
+def unload(manifest: Manifest) -> None:
+    """Forget the modules of a folder plugin, so that the next load reads it again."""
+    if not manifest.package:
+        name = _package(manifest)
+        for module in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
+            del sys.modules[module]
+
+
+def _failed(manifest: Manifest, exc: BaseException) -> PluginLoadError:
+    if isinstance(exc, SystemExit):
+        what = f"{manifest.name} called exit during load (code {exc.code!r})"
+        fix = "remove the exit from the plugin's top level"
+    else:
+        what = f"{manifest.name} failed to load: {type(exc).__name__}: {exc}"
+        fix = f"look at {place(exc, manifest.root)}"
+        if isinstance(exc, ModuleNotFoundError) and exc.name:
+            fix = f"install what it needs, perhaps: pip install {exc.name}"
+    return PluginLoadError(
+        what, where=place(exc, manifest.root), fix=fix, plugin=manifest.name
+    )
+
+
+def place(exc: BaseException, root: str) -> str:
+    """Return ``file:line`` of the innermost frame of *exc* that lies in *root*."""
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f"{exc.filename}:{exc.lineno or 1}"
+    found = os.path.join(root, "config.yaml")
+    trace = exc.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith(root):
+            found = f"{file}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found

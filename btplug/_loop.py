@@ -1,0 +1,120 @@
+"""Loops in threads of their own, where everything asynchronous of plugins lives.
+
+asyncio costs 45 ms to import, so nothing here imports it before the first use.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from btplug.errors import UsageError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from typing import Any
+
+T = TypeVar("T")
+
+
+class HomeLoop:
+    """One event loop in a daemon thread, started by the first need.
+
+    A pool belongs to the loop that opened it; so all of a transport runs here, and
+    sync callers and other loops hand their calls over.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def _started(self) -> AbstractEventLoop:
+        if self._loop is not None:
+            return self._loop
+        with self._lock:
+            if self._loop is None:
+                import asyncio
+
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=loop.run_forever, name=self._name, daemon=True
+                )
+                self._thread.start()
+                self._loop = loop
+            return self._loop
+
+    def here(self) -> bool:
+        """Tell whether the caller runs inside this loop."""
+        return self._thread is threading.current_thread()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run *work* in the loop and wait for its result.
+
+        Raises:
+            UsageError: Called from inside the loop, which would wait for itself.
+        """
+        if self.here():
+            work.close()
+            raise UsageError(
+                f"a sync call from inside the loop {self._name!r} would never return",
+                fix="await the async form of that method",
+            )
+        import asyncio
+
+        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        try:
+            return future.result()
+        except BaseException:
+            # Ctrl-C reaches the waiting thread only: the work must not go on.
+            future.cancel()
+            raise
+
+    async def hand_over(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await *work* in this loop, from whichever loop the caller runs in."""
+        if self.here():
+            return await work
+        import asyncio
+
+        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        return await asyncio.wrap_future(future)
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Iterate over *items*, whose every step runs in the loop."""
+
+        async def step() -> tuple[bool, T | None]:
+            try:
+                return True, await anext(items)
+            except StopAsyncIteration:
+                return False, None
+
+        try:
+            while (found := self.run(step()))[0]:
+                yield found[1]  # type: ignore[misc]  # None is an item only if T admits it
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                self.run(close())
+
+    def close(self) -> None:
+        """Cancel what still runs and end the thread; a closed loop may start again."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+            thread, self._thread = self._thread, None
+        if loop is None or thread is None:
+            return
+        import asyncio
+
+        async def finish() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await loop.shutdown_asyncgens()
+
+        asyncio.run_coroutine_threadsafe(finish(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1,0 +1,242 @@
+"""What plugins are handed: the one shared context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from btplug._loop import HomeLoop
+from btplug.errors import BtplugError, Unsupported, UsageError
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+
+    from btplug.message import Peer
+    from btplug.plugin import Transport, TransportPlugin
+    from btplug.settings import Settings
+
+T = TypeVar("T")
+
+
+class Screen:
+    """What the host draws for a plugin; this one, of a library, draws nothing."""
+
+    def status(self, text: str) -> AbstractContextManager[object]:
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+    def progress(
+        self, items: Iterable[T], label: str, total: int | None
+    ) -> Iterator[T]:
+        return iter(items)
+
+    def ask(self, question: str, default: str | None, secret: bool) -> str:
+        if default is not None:
+            return default
+        raise UsageError(
+            f"nobody can be asked: {question}",
+            fix="give the answer as an option or in the configuration",
+        )
+
+    def confirm(self, question: str, default: bool | None) -> bool:
+        if default is not None:
+            return default
+        raise UsageError(
+            f"nobody can be asked: {question}",
+            fix="give the answer as an option or in the configuration",
+        )
+
+
+class Transports(Mapping[str, "Transport"]):
+    """The started transports by name, read-only.
+
+    A broken one is not iterated over; asking for it raises why it is broken.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[str, Transport] = {}
+        self._broken: dict[str, BtplugError] = {}
+
+    def __getitem__(self, name: str) -> Transport:
+        if error := self._broken.get(name):
+            raise error
+        return self._live[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._live
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._live))
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def lend(self, name: str, plugin: TransportPlugin) -> None:
+        """Add a started transport (the host's part)."""
+        self._broken.pop(name, None)
+        lent = cast("Transport", _Lent(plugin))
+        self._live = {**self._live, name: lent}
+
+    def mark_broken(self, name: str, error: BtplugError) -> None:
+        """Keep why a transport did not start (the host's part)."""
+        self._broken[name] = error
+
+    def withdraw(self, name: str) -> None:
+        """Forget a transport (the host's part)."""
+        self._broken.pop(name, None)
+        self._live = {k: v for k, v in self._live.items() if k != name}
+
+    def for_scheme(self, scheme: str) -> Transport:
+        for transport in self._live.values():
+            if scheme in transport.schemes:
+                return transport
+        # One that did not start may be the one that was meant: say why it is missing.
+        if self._broken:
+            raise next(iter(self._broken.values()))
+        known = sorted({s for t in self._live.values() for s in t.schemes})
+        raise Unsupported(
+            f"no transport for the scheme {scheme!r}, "
+            f"expected one of {', '.join(known) or 'none: no transport is started'}",
+            fix="name the transport under 'transports:' in the plugin's config.yaml",
+            delivered=False,
+        )
+
+
+class _Lent:
+    """The contract's methods of a transport and nothing else of it.
+
+    A plugin sees the same whether it runs in this process or in a confined one.
+    """
+
+    __slots__ = (
+        "areceive", "asend", "execute", "health", "receive", "schemes", "send",
+    )  # fmt: skip
+
+    def __init__(self, plugin: TransportPlugin) -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(plugin, name))
+
+
+class _Shared:
+    """What all views of one context have in common."""
+
+    __slots__ = ("home", "screen", "settings", "transports", "wants_json", "work")
+
+    def __init__(self, settings: Settings | None, screen: Screen | None) -> None:
+        from btplug.settings import Settings as Default
+
+        self.settings = settings or Default()
+        self.transports = Transports()
+        self.home = HomeLoop("btplug home loop")
+        self.work = HomeLoop("btplug plugin loop")
+        self.screen = screen or Screen()
+        self.wants_json = False
+
+
+class Context:
+    """Shared by all plugins of a run; each sees it with its own logger and folder.
+
+    Attributes:
+        plugin: Name of the plugin that was handed this view, or ``""``.
+    """
+
+    __slots__ = ("_shared", "plugin")
+
+    def __init__(
+        self, settings: Settings | None = None, screen: Screen | None = None
+    ) -> None:
+        self._shared = _Shared(settings, screen)
+        self.plugin = ""
+
+    def bound(self, plugin: str) -> Context:
+        """Return the same context as *plugin* sees it."""
+        view = object.__new__(Context)
+        view._shared = self._shared
+        view.plugin = plugin
+        return view
+
+    @property
+    def transports(self) -> Transports:
+        """The started transports by name."""
+        return self._shared.transports
+
+    def transport_for(self, target: Peer | str) -> Transport:
+        """Return the transport that serves the scheme of a peer or URL.
+
+        Raises:
+            Unsupported: None does.
+            PluginError: None does, and one did not start: the reason is raised.
+        """
+        url = target if isinstance(target, str) else target.url
+        scheme, found, _ = url.partition("://")
+        if not found:
+            raise UsageError(
+                f"found {url!r}, expected a URL such as http://host:port",
+                fix="put the scheme in front",
+            )
+        return self._shared.transports.for_scheme(scheme.lower())
+
+    @property
+    def settings(self) -> Settings:
+        """The layered settings of this run."""
+        return self._shared.settings
+
+    @property
+    def wants_json(self) -> bool:
+        """True where the result will be printed as JSON: return records, not text."""
+        return self._shared.wants_json
+
+    @wants_json.setter
+    def wants_json(self, value: bool) -> None:
+        self._shared.wants_json = value
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The plugin's logger; records go to stderr or the log file."""
+        from btplug.logs import get_logger
+
+        self._shared.settings.set_up_logs()
+        return get_logger(self.plugin)
+
+    @property
+    def state_dir(self) -> str:
+        """The plugin's own folder for what it keeps, made when first asked for."""
+        return self._shared.settings.home.state(self.plugin or "btplug")
+
+    @property
+    def home(self) -> HomeLoop:
+        """The loop in which everything async of transports lives."""
+        return self._shared.home
+
+    @property
+    def work(self) -> HomeLoop:
+        """The loop of async CLI plugins: not home, so sync sends in it just wait."""
+        return self._shared.work
+
+    def close(self) -> None:
+        """End the loops; the host calls it after the last shutdown."""
+        self._shared.work.close()
+        self._shared.home.close()
+
+    def status(self, text: str) -> AbstractContextManager[object]:
+        """Show *text* on the terminal while the ``with`` block runs."""
+        return self._shared.screen.status(text)
+
+    def progress(
+        self, items: Iterable[T], *, label: str = "", total: int | None = None
+    ) -> Iterator[T]:
+        """Yield from *items* and draw how far it is; *total* where it has no length."""
+        return self._shared.screen.progress(items, label, total)
+
+    def ask(
+        self, question: str, *, default: str | None = None, secret: bool = False
+    ) -> str:
+        """Ask the operator; without a terminal *default*, or a UsageError."""
+        return self._shared.screen.ask(question, default, secret)
+
+    def confirm(self, question: str, *, default: bool | None = None) -> bool:
+        """Ask yes or no; without a terminal *default*, or a UsageError."""
+        return self._shared.screen.confirm(question, default)

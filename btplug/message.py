@@ -1,0 +1,165 @@
+"""What transports carry: values, frozen, made of bytes, text and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from btplug.errors import BadReply, UsageError
+from btplug.network import parse_url
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An address a transport can reach.
+
+    Attributes:
+        url: Absolute; its scheme chooses the transport; IPv6 in brackets.
+        hotkey: ss58 address that must answer there; None: whoever does.
+        dialect: How the two prove who they are; None: the transport's default.
+    """
+
+    url: str
+    hotkey: str | None = None
+    dialect: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Peer:
+        """Read a URL, ``host:port`` (HTTP is meant) or ``hotkey@host:port``.
+
+        Raises:
+            UsageError: *text* is none of these.
+        """
+        if "://" in text:
+            return cls(parse_url(text))
+        hotkey, at, address = text.rpartition("@")
+        if at and not (hotkey.isascii() and hotkey.isalnum()):
+            raise UsageError(
+                f"found the peer {text!r}, expected hotkey@host:port",
+                fix="write the hotkey as its ss58 address",
+            )
+        return cls(parse_url(f"http://{address}"), hotkey or None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is sent.
+
+    Attributes:
+        headers: In order, repeats kept.
+        method: Empty for the transport's own (HTTP: POST for send, GET for receive).
+        target: Appended to the peer's path; empty leaves the URL as it is.
+    """
+
+    body: bytes = b""
+    media_type: str = "application/octet-stream"
+    headers: Headers = ()
+    method: str = ""
+    target: str = ""
+
+    @classmethod
+    def of(cls, data: str | bytes | Message | None) -> Message:
+        """Make a message of text (UTF-8), bytes, None (empty) or a message."""
+        if data is None:
+            return cls()
+        if isinstance(data, str):
+            return cls(body=data.encode(), media_type="text/plain; charset=utf-8")
+        if isinstance(data, Message):
+            return data
+        if isinstance(data, (bytes, bytearray, memoryview)):
+            return cls(body=bytes(data))
+        raise UsageError(
+            f"found data of type {type(data).__name__}, "
+            "expected text, bytes or a Message",
+            fix="encode it first, for example as JSON",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back; an answer of any status is one.
+
+    Attributes:
+        status: HTTP's numbers in every transport.
+        signer: Hotkey that was proven, never one that was claimed.
+        seconds: From the start of the call to the end of the body.
+    """
+
+    status: int
+    body: bytes = b""
+    media_type: str = ""
+    headers: Headers = ()
+    signer: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """True for 200 to 299."""
+        return 200 <= self.status <= 299
+
+    def header(self, name: str) -> str | None:
+        """Return the first header called *name*, whatever its case."""
+        wanted = name.lower()
+        return next((v for k, v in self.headers if k.lower() == wanted), None)
+
+    def text(self) -> str:
+        """Return the body as UTF-8.
+
+        Raises:
+            BadReply: It is not UTF-8.
+        """
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError as exc:
+            raise self._unreadable("UTF-8 text", str(exc.reason)) from exc
+
+    def json(self) -> object:
+        """Return the body as JSON; NaN, duplicate keys and deep nesting are refused.
+
+        Raises:
+            BadReply: It is not JSON; the message shows what came instead.
+        """
+        import json
+
+        try:
+            return json.loads(
+                self.body.decode(),
+                parse_constant=_refuse_constant,
+                object_pairs_hook=_unique,
+            )
+        # ValueError: also bad UTF-8, and integers of more than 4,300 digits.
+        except (ValueError, RecursionError) as exc:
+            reason = "nested too deep" if isinstance(exc, RecursionError) else str(exc)
+            raise self._unreadable("JSON", reason) from exc
+
+    def _unreadable(self, expected: str, reason: str) -> BadReply:
+        shown = repr(self.body[:80])[1:]
+        kind = self.media_type or "no content type"
+        return BadReply(
+            f"found a body of {len(self.body)} bytes ({kind}): {shown}, "
+            f"expected {expected} ({reason})",
+            fix="look at the whole reply with: btplug run fetch URL",
+        )
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(key for key in names if names.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether a transport can be used, and why not."""
+
+    ok: bool
+    detail: str = ""

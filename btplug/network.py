@@ -1,0 +1,109 @@
+"""Addresses, ports and URLs: helpers for transports and their authors."""
+
+from __future__ import annotations
+
+from btplug.errors import UsageError
+
+
+def parse_url(text: str) -> str:
+    """Check an absolute URL and return it, IPv6 in brackets.
+
+    User and password in a URL are refused: URLs are logged and shown.
+
+    Raises:
+        UsageError: *text* is no absolute URL with a host; the message never holds a
+            password.
+    """
+    from urllib.parse import urlsplit
+
+    shown = repr(text) if "@" not in text else "one with '@' in it"
+    expected = "expected scheme://host[:port][/path]"
+    if text.strip() != text or not text.isprintable() or " " in text:
+        raise UsageError(
+            f"found the URL {shown}, expected no spaces or control characters",
+            fix="percent-encode them",
+        )
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        host = parts.hostname
+    except ValueError as exc:
+        raise UsageError(
+            f"found the URL {shown}, {expected} ({exc})",
+            fix="write IPv6 in brackets and the port as a number",
+        ) from exc
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            "found a URL with user or password, expected one without",
+            fix="put the credentials into a header or the transport's configuration",
+        )
+    if not parts.scheme or not host or port == 0:
+        raise UsageError(f"found the URL {shown}, {expected}", fix="write it in full")
+    return text
+
+
+def bracket(host: str) -> str:
+    """Return *host* as it stands in a URL: IPv6 in brackets, all else unchanged."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def parse_address(text: str, *, default_port: int | None = None) -> tuple[str, int]:
+    """Split ``host:port`` or ``[ipv6]:port`` into host (without brackets) and port.
+
+    Args:
+        default_port: Used where *text* names none; None: a port is required.
+
+    Raises:
+        UsageError: *text* is neither, or the port is not 1 to 65535.
+    """
+    host, colon, port = text.rpartition(":")
+    if text.startswith("["):
+        inside, closed, rest = text[1:].partition("]")
+        host, colon, port = inside, rest[:1], rest[1:]
+        good = bool(closed) and (rest[:1] in ("", ":"))
+    else:
+        if not colon:
+            host, port = text, ""
+        good = ":" not in host
+    if not port and not colon and default_port is not None:
+        port = str(default_port)
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
+    if not good or not host or not 1 <= number <= 65535:
+        raise UsageError(
+            f"found the address {text!r}, expected host:port or [ipv6]:port",
+            fix="give a port from 1 to 65535",
+        )
+    return host, number
+
+
+def join_url(url: str, target: str) -> str:
+    """Append *target* (a path, perhaps with ``?query``) to the path of *url*.
+
+    An empty target leaves the URL as it is; the query of *url* gives way to the
+    target's own.
+    """
+    if not target:
+        return url
+    from urllib.parse import urlsplit, urlunsplit
+
+    parts = urlsplit(url)
+    path, question, query = target.partition("?")
+    joined = f"{parts.path.rstrip('/')}/{path.lstrip('/')}" if path else parts.path
+    return urlunsplit(
+        (parts.scheme, parts.netloc, joined, query if question else parts.query, "")
+    )
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port nobody listens on at *host*.
+
+    Another process may take it before the caller does: where a server can be asked to
+    bind port 0, that is better.
+    """
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

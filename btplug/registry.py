@@ -1,0 +1,397 @@
+"""Registries of plugins: one lazy for commands, one eager for transports."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+from btplug._calls import Call, guarded, in_time
+from btplug._loader import check_class, load, unload
+from btplug.config import nearest
+from btplug.context import Context
+from btplug.errors import (
+    BtplugError,
+    DuplicatePlugin,
+    PluginError,
+    PluginLoadError,
+    PluginStartError,
+    UnknownPlugin,
+)
+from btplug.manifest import API, Manifest, Permissions, is_name
+from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from btplug._loop import HomeLoop
+
+T = TypeVar("T", bound=BasePlugin)
+
+
+class _Entry(Generic[T]):
+    """One plugin: what is known of it and, once it was needed, the live object."""
+
+    __slots__ = ("call", "cls", "error", "lock", "manifest", "plugin", "seconds")
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.cls: type[T] | None = None
+        self.plugin: T | None = None
+        self.call: Call | None = None
+        self.error: BtplugError | None = None
+        self.seconds = 0.0
+        self.lock = threading.RLock()
+
+
+class PluginRegistry(Mapping[str, T], Generic[T]):
+    """Name to plugin, for one kind of plugin; safe to use from several threads.
+
+    Reads as a mapping of live plugins: a look-up loads and initialises.
+
+    Args:
+        context: Shared with other registries of a host; None makes a plain one.
+    """
+
+    kind: ClassVar[str]
+    base: ClassVar[type[BasePlugin]]
+
+    def __init__(self, context: Context | None = None) -> None:
+        self.context = context or Context()
+        self._entries: dict[str, _Entry[T]] = {}
+        self._order: list[str] = []  # names in the order in which they became live
+        self._lock = threading.RLock()
+
+    # -- finding and removing
+
+    def discover_plugins(self, directory: str | Path) -> Sequence[PluginError]:
+        """Register every good plugin of this kind that lies in *directory*.
+
+        Plugin folders lie in it, or in ``cli_plugins`` and ``transport_plugins`` below.
+
+        Returns:
+            One error for each plugin that could not be registered; never raises for
+            what lies in a plugin's folder.
+
+        Raises:
+            PluginError: *directory* is no folder.
+        """
+        from btplug._discovery import scan_directory
+
+        errors: list[PluginError] = []
+        for found in scan_directory(os.fspath(directory), self.kind):
+            try:
+                if isinstance(found, PluginError):
+                    raise found
+                if found.kind == self.kind:
+                    self.register_plugin(found)
+            except PluginError as exc:
+                errors.append(exc)
+            except BtplugError as exc:
+                errors.append(PluginStartError(exc.what, where=exc.where, fix=exc.fix))
+        return errors
+
+    def register_plugin(self, plugin: type[T] | T | Manifest) -> str:
+        """Add a class, an instance or a manifest; all or nothing.
+
+        A class or an instance is named after its ``name``, or after its class:
+        ``HTTPTransportPlugin`` is ``http-transport``. An instance must not have been
+        initialised.
+
+        Returns:
+            The name it has here.
+
+        Raises:
+            DuplicatePlugin: The name is taken.
+            PluginLoadError: It is no complete plugin of this registry's kind.
+        """
+        entry = self._entry(plugin)
+        name = entry.manifest.name
+        with self._lock:
+            if twin := self._entries.get(name):
+                raise DuplicatePlugin(
+                    f"two plugins are named {name!r}",
+                    where=f"{twin.manifest.root} and {entry.manifest.root}",
+                    fix="rename one of them in its config.yaml",
+                    plugin=name,
+                )
+            self._entries = {**self._entries, name: entry}
+        return name
+
+    def _entry(self, plugin: type[T] | T | Manifest) -> _Entry[T]:
+        if isinstance(plugin, Manifest):
+            if plugin.kind != self.kind:
+                raise PluginLoadError(
+                    f"found {plugin.name!r} of kind {plugin.kind}, "
+                    f"expected kind {self.kind}",
+                    where=plugin.path,
+                    fix="register it in the other registry",
+                )
+            return _Entry(plugin)
+        cls = plugin if isinstance(plugin, type) else type(plugin)
+        check_class(cls, self.kind, cls.__name__, cls.__module__)
+        entry: _Entry[T] = _Entry(_manifest_of(cls, self.kind))
+        entry.cls = cls
+        if not isinstance(plugin, type):
+            entry.plugin, entry.call = plugin, None
+        return entry
+
+    def deregister_plugin(self, name: str) -> None:
+        """Shut the plugin down if it is live, and forget it.
+
+        Raises:
+            UnknownPlugin: There is none of that name.
+            BtplugError: Its shutdown failed or took too long; it is forgotten anyway.
+        """
+        with self._lock:
+            entry = self._found(name)
+            self._entries = {k: v for k, v in self._entries.items() if k != name}
+        try:
+            self._stop(entry)
+        finally:
+            unload(entry.manifest)
+
+    # -- using
+
+    def get_plugin(self, name: str) -> T:
+        """Return the live plugin, loading and initialising it where needed.
+
+        Raises:
+            UnknownPlugin: There is none of that name.
+            PluginError: It is broken; the same error every time.
+        """
+        entry = self._found(name)
+        if entry.call is None:
+            self._start(entry)
+        return cast("T", entry.plugin)
+
+    def load_plugin(self, name: str) -> type[T]:
+        """Import the plugin's code, without initialising it, and return its class."""
+        entry = self._found(name)
+        with entry.lock:
+            return self._load(entry)
+
+    def execute_plugin(
+        self, name: str, data: object = None, **options: object
+    ) -> Any:  # what a plugin returns is its own affair
+        """Run a plugin: before_execute, execute, after_execute.
+
+        Args:
+            options: Passed by name, unconverted; a missing one takes the default of
+                the plugin's configuration or of its option.
+
+        Raises:
+            UnknownPlugin: There is none of that name.
+            PluginFailed: The plugin raised; what it raised is the cause.
+            BtplugError: btplug's own errors pass unchanged, so does `PluginExit`.
+        """
+        entry = self._entries.get(name)
+        if entry is None or entry.call is None:
+            self.get_plugin(name)
+            entry = self._found(name)
+        call = cast("Call", entry.call)
+        return call(data, options)
+
+    def _found(self, name: str) -> _Entry[T]:
+        entry = self._entries.get(name)
+        if entry is None:
+            raise UnknownPlugin(
+                f"no plugin named {name!r}",
+                fix=nearest(name, self._entries) or "see what there is: btplug list",
+            )
+        return entry
+
+    # -- starting and stopping
+
+    def _load(self, entry: _Entry[T]) -> type[T]:
+        if entry.error is not None:
+            raise entry.error
+        if entry.cls is None:
+            limit = float(self.context.settings.host("start_limit"))
+            manifest = entry.manifest
+            try:
+                found = in_time(
+                    lambda: load(manifest), limit, f"{manifest.name} did not load"
+                )
+            except BtplugError as exc:
+                entry.error = _about(exc, manifest)
+                raise
+            entry.cls = cast("type[T]", found)
+        return entry.cls
+
+    def _start(self, entry: _Entry[T]) -> None:
+        """Load and initialise; once, whichever thread comes first."""
+        with entry.lock:
+            if entry.call is not None:
+                return
+            cls = self._load(entry)
+            name = entry.manifest.name
+            limit = float(self.context.settings.host("start_limit"))
+            try:
+                plugin = entry.plugin or guarded(cls, name, entry.manifest.root)
+                plugin.context = self.context.bound(name)
+                config = self.configure(name)
+                call = Call(plugin, config, entry.manifest, self._loop())
+                in_time(
+                    lambda: guarded(
+                        lambda: call.finish(plugin.initialize(config)),
+                        name,
+                        entry.manifest.root,
+                        PluginStartError,
+                        f"{name} failed to initialise",
+                    ),
+                    limit,
+                    f"{name} did not initialise",
+                )
+            except BtplugError as exc:
+                entry.error = _about(exc, entry.manifest)
+                raise
+            entry.plugin, entry.call = plugin, call
+            with self._lock:
+                self._order.append(name)
+
+    def configure(self, name: str) -> object:
+        """Return the checked configuration that `initialize` of a plugin gets."""
+        from btplug.schema import resolve
+
+        entry = self._found(name)
+        manifest = entry.manifest
+        return resolve(
+            self.load_plugin(name).Config,
+            self.context.settings.of(manifest),
+            plugin=name,
+            known=frozenset(manifest.config),
+        )
+
+    def _loop(self) -> HomeLoop:
+        return self.context.work
+
+    def _stop(self, entry: _Entry[T]) -> None:
+        with entry.lock:
+            call, entry.call = entry.call, None
+            plugin, entry.plugin = entry.plugin, None
+        if call is None or plugin is None:
+            return
+        name = entry.manifest.name
+        with self._lock:
+            self._order.remove(name)
+        limit = float(self.context.settings.host("stop_limit"))
+        in_time(
+            lambda: guarded(
+                lambda: call.finish(plugin.shutdown()),
+                name,
+                entry.manifest.root,
+                what=f"{name} failed to shut down",
+            ),
+            limit,
+            f"{name} did not shut down",
+        )
+
+    def shut_down(self) -> list[BtplugError]:
+        """Shut all live plugins down, the last started first; return what failed."""
+        errors: list[BtplugError] = []
+        for name in reversed(tuple(self._order)):
+            entry = self._entries.get(name)
+            if entry is not None:
+                try:
+                    self._stop(entry)
+                except BtplugError as exc:
+                    errors.append(_about(exc, entry.manifest))
+        return errors
+
+    # -- a mapping, and facts about it
+
+    def manifest(self, name: str) -> Manifest:
+        """Return what is known of a plugin without loading it."""
+        return self._found(name).manifest
+
+    def __getitem__(self, name: str) -> T:
+        return self.get_plugin(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class CLIPluginRegistry(PluginRegistry[CLIPlugin]):
+    """Commands: loaded and initialised when first asked for."""
+
+    kind = "cli"
+    base = CLIPlugin
+
+
+class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
+    """Transports: initialised when registered, and lent to plugins by the context."""
+
+    kind = "transport"
+    base = TransportPlugin
+
+    def register_plugin(
+        self, plugin: type[TransportPlugin] | TransportPlugin | Manifest
+    ) -> str:
+        """Add a transport and initialise it; all or nothing, see the base class."""
+        name = super().register_plugin(plugin)
+        try:
+            self.start(name)
+        except BaseException:
+            with self._lock:
+                self._entries = {k: v for k, v in self._entries.items() if k != name}
+            raise
+        return name
+
+    def start(self, name: str) -> None:
+        """Initialise a registered transport and lend it to plugins."""
+        live = self.get_plugin(name)
+        self.context.transports.lend(name, live)
+
+    def deregister_plugin(self, name: str) -> None:
+        """Take the transport back, shut it down and forget it."""
+        self.context.transports.withdraw(name)
+        super().deregister_plugin(name)
+
+    def _loop(self) -> HomeLoop:
+        return self.context.home
+
+
+def _about(error: BtplugError, manifest: Manifest) -> BtplugError:
+    """Complete an error with the plugin it is about."""
+    error.plugin = error.plugin or manifest.name
+    error.where = error.where or manifest.path
+    return error
+
+
+def _manifest_of(cls: type, kind: str) -> Manifest:
+    """Make a manifest for a class that was registered without a folder."""
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str):
+        words = cls.__name__.removesuffix("Plugin")
+        name = "".join(
+            f"-{c}" if c.isupper() and i and not words[i - 1].isupper() else c
+            for i, c in enumerate(words)
+        ).lower()
+    if not is_name(name):
+        raise PluginLoadError(
+            f"found the name {name!r}, expected [a-z0-9][a-z0-9-]{{0,39}}",
+            where=cls.__module__,
+            fix="give the class an attribute 'name'",
+        )
+    return Manifest(
+        name=name,
+        kind=kind,
+        entry=f"{cls.__module__.rpartition('.')[2]}:{cls.__name__}",
+        summary=(cls.__doc__ or name).strip().splitlines()[0][:60],
+        version="0",
+        api=API,
+        transports=None,
+        permissions=Permissions(),
+        config={},
+        root=cls.__module__,
+        package=cls.__module__.rpartition(".")[0] or cls.__module__,
+    )

@@ -1,0 +1,232 @@
+"""Settings -> a plugin's checked Config object, and its JSON Schema."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from btplug.config import Secret, nearest, parse_yaml, read_bounded
+from btplug.errors import ConfigError
+
+if TYPE_CHECKING:
+    from btplug.settings import Setting, Values
+
+# Types whose values need no conversion when they have them: msgspec, which does all
+# the others, costs 9 ms to import.
+_PLAIN = (str, int, float, bool)
+
+
+def resolve(
+    config: type | None, values: Values, *, plugin: str, known: frozenset[str]
+) -> object:
+    """Make the object that `initialize` gets.
+
+    Args:
+        config: The plugin's Config class; None: a read-only mapping is made.
+        values: Effective settings.
+        known: Keys of the ``config:`` block, which stand for fields without a class.
+
+    Raises:
+        ConfigError: An unknown key, a wrong type, a missing value; with its origin,
+            and never with the value of a Secret.
+    """
+    hints = field_types(config)
+    fields = hints if config else dict.fromkeys(known, Any)
+    ready: dict[str, object] = {}
+    for key, setting in values.items():
+        if key not in fields:
+            raise ConfigError(
+                f"{setting.origin}: {key}: found an unknown key, expected "
+                + (f"one of {', '.join(sorted(fields))}" if fields else "no settings"),
+                fix=nearest(key, fields) or f"remove {key!r}",
+                plugin=plugin,
+            )
+        ready[key] = _convert(setting, fields[key], key, plugin)
+    if config is None:
+        return MappingProxyType(ready)
+    try:
+        return config(**ready)
+    except TypeError as exc:
+        missing = [name for name in hints if name not in ready]
+        raise ConfigError(
+            f"the configuration of {plugin} is not complete ({exc})",
+            fix=f"set it with: btplug config set {plugin}.{missing[0]} VALUE"
+            if missing
+            else "mend __post_init__ of its Config",
+            plugin=plugin,
+        ) from exc
+    except ValueError as exc:
+        raise ConfigError(
+            f"the configuration of {plugin} does not fit together: {exc}",
+            fix=f"look at it with: btplug config show {plugin}",
+            plugin=plugin,
+        ) from exc
+
+
+def field_types(config: type | None) -> dict[str, Any]:
+    """Return the fields of a Config class and their types; of None, no fields."""
+    if config is None:
+        return {}
+    hints = get_type_hints(config, include_extras=True)
+    names = getattr(config, "__dataclass_fields__", None) or getattr(
+        config, "__struct_fields__", hints
+    )
+    return {name: hints[name] for name in names if name in hints}
+
+
+def secret_fields(config: type | None) -> frozenset[str]:
+    """Return the fields whose type is, or holds, a Secret."""
+    return frozenset(n for n, t in field_types(config).items() if "Secret" in str(t))
+
+
+def json_schema(config: type | None) -> dict[str, object]:
+    """Return the JSON Schema of a plugin's configuration, for editors."""
+    if config is None:
+        return {"type": "object"}
+    import msgspec
+
+    def hook(kind: type) -> dict[str, object]:
+        if kind is Secret:
+            return {"type": "string", "writeOnly": True}
+        raise NotImplementedError(kind)
+
+    return msgspec.json.schema(config, schema_hook=hook)
+
+
+def _convert(setting: Setting, kind: Any, key: str, plugin: str) -> object:
+    if kind in _PLAIN and type(setting.value) is kind:
+        return setting.value
+    if not setting.is_text:
+        return _checked(setting, kind, key, plugin)
+    text = str(setting.value)
+    value = _typed(text)
+    # A field that takes text gets it as it stands: a password may look like YAML.
+    tries = [text, value] if _takes_text(kind) and value is not None else [value]
+    for candidate in tries:
+        try:
+            return _checked(setting._replace(value=candidate), kind, key, plugin)
+        except ConfigError:
+            continue
+    return _checked(setting, kind, key, plugin)
+
+
+def _typed(text: str) -> object:
+    """Return *text* as YAML means it: a number, a list; or as it is."""
+    try:
+        return parse_yaml(text.encode(), where="text").data
+    except ConfigError:
+        return text
+
+
+def _takes_text(kind: Any) -> bool:
+    if kind in (Any, object):
+        return False
+    import msgspec
+
+    try:
+        msgspec.convert("", kind, dec_hook=_decode)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise NotImplementedError(f"a field of type {kind!r}")
+
+
+def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
+    if kind is Any:
+        return setting.value
+    import msgspec
+
+    secret = "Secret" in str(kind)
+    try:
+        _refuse_unknown(setting.value, msgspec.inspect.type_info(kind), ())
+        return msgspec.convert(
+            setting.value, kind, strict=not setting.is_text, dec_hook=_decode
+        )
+    except _UnknownKey as exc:
+        path, expected, fix = exc.path, exc.expected, exc.fix
+        found = "an unknown key"
+    except (msgspec.ValidationError, NotImplementedError, TypeError) as exc:
+        text, _, at = str(exc).partition(" - at `$")
+        path = tuple(
+            int(part) if part.isdigit() else part
+            for part in re.findall(r"[^.\[\]`]+", at)
+        )
+        expected = re.sub(r"^Expected ", "", text.replace("`", ""))
+        expected = re.sub(r", got .*$", "", expected)
+        fix = f"see the types with: btplug info {plugin} --schema"
+        found = _found(setting.value, path, secret)
+    origin = _exact(setting.origin, plugin, key, path)
+    dotted = ".".join(map(str, (key, *path)))
+    raise ConfigError(
+        f"{origin}: {dotted}: found {found}, expected {expected}",
+        fix=fix,
+        plugin=plugin,
+    )
+
+
+def _found(value: object, path: tuple[str | int, ...], secret: bool) -> str:
+    for part in path:
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        ):
+            value = value[part]
+    kind = type(value).__name__
+    if secret:
+        return f"a value of type {kind}"
+    shown = repr(value)
+    return shown[:60] if isinstance(value, str) else f"{shown[:60]} ({kind})"
+
+
+class _UnknownKey(Exception):
+    def __init__(self, path: tuple[str | int, ...], known: list[str]) -> None:
+        self.path = path
+        self.expected = f"one of {', '.join(known)}"
+        self.fix = nearest(str(path[-1]), known) or f"remove {path[-1]!r}"
+
+
+def _refuse_unknown(value: object, info: Any, path: tuple[str | int, ...]) -> None:
+    """Find keys inside *value* that no field has; msgspec passes over them."""
+    from msgspec import inspect
+
+    if isinstance(info, inspect.UnionType):
+        fits = [
+            t for t in info.types if hasattr(t, "fields") or hasattr(t, "item_type")
+        ]
+        if len(fits) == 1:
+            _refuse_unknown(value, fits[0], path)
+    elif isinstance(value, dict) and hasattr(info, "fields"):
+        fields = {field.encode_name: field.type for field in info.fields}
+        for key, inner in value.items():
+            if key not in fields:
+                raise _UnknownKey((*path, key), list(fields))
+            _refuse_unknown(inner, fields[key], (*path, key))
+    elif isinstance(value, dict) and isinstance(info, inspect.DictType):
+        for key, inner in value.items():
+            _refuse_unknown(inner, info.value_type, (*path, key))
+    elif isinstance(value, list) and hasattr(info, "item_type"):
+        for index, inner in enumerate(value):
+            _refuse_unknown(inner, info.item_type, (*path, index))
+
+
+def _exact(origin: str, plugin: str, key: str, path: tuple[str | int, ...]) -> str:
+    """Return ``file:line`` of the very value, where *origin* is a YAML file."""
+    file, colon, line = origin.rpartition(":")
+    if not (colon and line.isdigit()):
+        file = origin
+    if not file.endswith(".yaml"):
+        return origin
+    try:
+        document = parse_yaml(read_bounded(file, 65536, ConfigError), where=file)
+    except (ConfigError, OSError):
+        return origin
+    for start in (("config",), ("plugins", plugin)):
+        for end in range(len(path), -1, -1):
+            if found := document.lines.get((*start, key, *path[:end])):
+                return f"{file}:{found}"
+    return origin

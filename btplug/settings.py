@@ -1,0 +1,279 @@
+"""Settings in layers, each value with the place it came from."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from btplug._folders import (
+    Folders,
+    Observation,
+    folders,
+    load_cached,
+    observe,
+    settled,
+    store_cached,
+    write_atomic,
+)
+from btplug.config import nearest, parse_yaml, read_bounded
+from btplug.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from btplug.manifest import Manifest
+
+# Of btplug itself, with their defaults; seconds and the level of logs.
+HOST: dict[str, float | str] = {
+    "log_file": "",
+    "log_level": "warning",
+    "start_limit": 5.0,
+    "stop_limit": 2.0,
+}
+
+
+class Setting(NamedTuple):
+    """One effective value.
+
+    Attributes:
+        origin: Where it came from: ``file:line``, a variable, or ``--set``.
+        is_text: Written in a place without types: converted to the field's.
+    """
+
+    value: object
+    origin: str
+    is_text: bool = False
+
+
+Values = dict[str, Setting]
+
+
+class Settings:
+    """All layers but the defaults in a plugin's code.
+
+    Highest first: ``--set``, the environment, ``config set``, the user's config.yaml,
+    the plugin's own ``config:``.
+
+    Args:
+        overrides: Plugin to key to text, from ``--set``.
+        log_level: Of the command line; None: as configured.
+    """
+
+    def __init__(
+        self,
+        home: Folders | None = None,
+        *,
+        overrides: Mapping[str, Mapping[str, str]] | None = None,
+        log_level: str | None = None,
+        log_file: str | None = None,
+    ) -> None:
+        self.home = home or folders()
+        self.overrides = overrides or {}
+        self._given = {"log_level": log_level, "log_file": log_file}
+        self._user: dict[str, Values] | None = None
+        self._logs_ready = True  # only a command line sets logs up: see `own_logs`
+        self._lock = threading.Lock()
+
+    def of(self, manifest: Manifest) -> Values:
+        """Return the effective settings of a plugin, by key.
+
+        Raises:
+            ConfigError: A file of the user's is broken.
+        """
+        found = {
+            key: Setting(value, manifest.path) for key, value in manifest.config.items()
+        }
+        found.update(self._from_files(manifest.name))
+        found.update(self._from_environment(manifest.name))
+        for key, text in self.overrides.get(manifest.name, {}).items():
+            found[key] = Setting(text, f"--set {key}", is_text=True)
+        return found
+
+    def host(self, key: str) -> float | str:
+        """Return a setting of btplug itself: see HOST.
+
+        Raises:
+            ConfigError: A file is broken, or the value has the wrong type.
+        """
+        if given := self._given.get(key):
+            return given
+        default = HOST[key]
+        name = f"BTPLUG_{key.upper()}"
+        if name in os.environ:
+            setting = Setting(os.environ[name], name, is_text=True)
+        else:
+            setting = self._from_files("").get(key, Setting(default, "default"))
+        return host_value(key, setting)
+
+    def _from_environment(self, plugin: str) -> Values:
+        prefix = f"BTPLUG_{plugin.upper().replace('-', '_')}__"
+        return {
+            name[len(prefix) :].lower(): Setting(text, name, is_text=True)
+            for name, text in os.environ.items()
+            if name.startswith(prefix)
+        }
+
+    def _record(self, owner: str) -> str:
+        return os.path.join(self.home.cache, "settings", owner or "_btplug")
+
+    def _seen(self, owner: str) -> tuple[tuple[str, Observation], ...]:
+        folder = self.home.written(owner or "_btplug")
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            names = []
+        files = [os.path.join(folder, name) for name in names]
+        return tuple((path, observe(path)) for path in (self.home.user_config, *files))
+
+    def _from_files(self, owner: str) -> Values:
+        """Return what config.yaml and ``config set`` say for a plugin, or for btplug.
+
+        From the cache where nothing changed: reading YAML costs 20 ms.
+        """
+        seen = self._seen(owner)
+        if all(observation is None for _, observation in seen):
+            return {}
+        cached = load_cached(self._record(owner))
+        if isinstance(cached, tuple) and cached[0] == seen:
+            return {key: Setting(*values) for key, values in cached[1].items()}
+        found = dict(self._user_file().get(owner, {}))
+        folder = self.home.written(owner or "_btplug")
+        for path, _ in seen[1:]:
+            key = os.path.basename(path)
+            if not key.startswith("."):
+                text = read_bounded(path, 65536, ConfigError).decode()
+                found[key] = Setting(text, os.path.join(folder, key), is_text=True)
+        return found
+
+    def remember(self, manifest: Manifest, secret: frozenset[str]) -> None:
+        """Cache what the files say for a plugin, unless a *secret* key is among it."""
+        for owner, hidden in ((manifest.name, secret), ("", frozenset[str]())):
+            seen = self._seen(owner)
+            observations = [observation for _, observation in seen]
+            found = self._from_files(owner)
+            if found and settled(*observations) and not hidden & found.keys():
+                record = (seen, {k: tuple(v) for k, v in found.items()})
+                if load_cached(self._record(owner)) != record:
+                    store_cached(self._record(owner), record)
+
+    def _user_file(self) -> dict[str, Values]:
+        """Return the user's config.yaml by owner; btplug's own settings under ``""``."""
+        with self._lock:
+            if self._user is None:
+                self._user = read_user_file(self.home.user_config)
+            return self._user
+
+    def own_logs(self) -> None:
+        """Say that logs are ours to set up, at the first record or import."""
+        self._logs_ready = False
+
+    def set_up_logs(self) -> None:
+        """Set logging up, once, where this process is a command line."""
+        with self._lock:
+            if self._logs_ready:
+                return
+            self._logs_ready = True
+        from btplug.logs import set_up
+
+        set_up(str(self.host("log_level")), str(self.host("log_file")) or None)
+
+
+def host_value(key: str, setting: Setting) -> float | str:
+    """Check a setting of btplug's own against the type of its default."""
+    value, kind = setting.value, type(HOST[key])
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            value = float(value)
+        except ValueError:
+            value = setting.value
+    if type(value) is not kind or (kind is float and not 0 < value < 1e6):
+        expected = "a number of seconds above 0" if kind is float else "a text"
+        raise ConfigError(
+            f"{setting.origin}: {key}: found {setting.value!r}, expected {expected}",
+            fix=f"change it, for example to {HOST[key]!r}",
+        )
+    return value  # type: ignore[return-value]  # checked just above
+
+
+def read_user_file(path: str) -> dict[str, Values]:
+    """Read a user's config.yaml: btplug's own keys, and ``plugins:`` by name.
+
+    Returns:
+        Owner (a plugin, or ``""`` for btplug) to key to setting.
+
+    Raises:
+        ConfigError: It is broken; the message has file and line.
+    """
+    try:
+        content = read_bounded(path, 65536, ConfigError)
+    except FileNotFoundError:
+        return {}
+    data, lines = parse_yaml(content, where=path)
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path}:1: found a {type(data).__name__}, expected keys and values",
+            fix="write lines such as 'log_level: info'",
+        )
+    found: dict[str, Values] = {"": {}}
+    for key, value in data.items():
+        line = lines[(key,)]
+        if key == "plugins" and (value is None or isinstance(value, dict)):
+            for name, block in (value or {}).items():
+                where = f"{path}:{lines[('plugins', name)]}"
+                if not isinstance(block, dict):
+                    raise ConfigError(
+                        f"{where}: plugins.{name}: found {block!r}, expected a mapping",
+                        fix="indent the plugin's settings below its name",
+                    )
+                found[name] = {
+                    k: Setting(v, f"{path}:{lines[('plugins', name, k)]}")
+                    for k, v in block.items()
+                }
+        elif key in HOST:
+            found[""][key] = Setting(value, f"{path}:{line}")
+        else:
+            known = [*HOST, "plugins"]
+            raise ConfigError(
+                f"{path}:{line}: {key}: found an unknown key, "
+                f"expected one of {', '.join(known)}",
+                fix=nearest(key, known) or "put a plugin's settings below 'plugins:'",
+            )
+    return found
+
+
+def write_setting(home: Folders, key: str, text: str | None) -> str:
+    """Write (or with None remove) what ``config set`` was given.
+
+    Args:
+        key: ``NAME.key`` of a plugin, or a key of btplug's own.
+
+    Returns:
+        The file that was written or removed.
+
+    Raises:
+        UsageError: The key is of neither form, or there is nothing to remove.
+    """
+    owner, dot, name = key.rpartition(".")
+    good = owner.replace("-", "").isalnum() if dot else key in HOST
+    if not good or not name.isidentifier() or not key.isascii():
+        raise UsageError(
+            f"found the key {key!r}, expected PLUGIN.KEY or one of {', '.join(HOST)}",
+            fix=nearest(key, HOST) or "see the keys with: btplug config show PLUGIN",
+        )
+    path = os.path.join(home.written(owner or "_btplug"), name)
+    if text is not None:
+        if not dot:
+            host_value(name, Setting(text, "config set", is_text=True))
+        write_atomic(path, text.encode())
+        return path
+    try:
+        os.unlink(path)
+    except FileNotFoundError as exc:
+        raise UsageError(
+            f"the key {key!r} was not set by 'btplug config set'",
+            fix="see where its value comes from with: btplug config show PLUGIN",
+        ) from exc
+    return path
