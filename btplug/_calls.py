@@ -6,7 +6,7 @@ import threading
 from enum import Enum
 from inspect import Parameter, signature
 from types import AsyncGeneratorType, CoroutineType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from btplug._loader import place
 from btplug.config import nearest
@@ -209,11 +209,7 @@ def failure(
 
 
 def guarded(
-    work: Callable[[], R],
-    name: str,
-    root: str,
-    error: type[BtplugError] = PluginFailed,
-    what: str = "",
+    work: Callable[[], R], manifest: Manifest, error: type[BtplugError], what: str
 ) -> R:
     """Run plugin code; what it raises becomes *error*, ours passes unchanged."""
     try:
@@ -221,33 +217,40 @@ def guarded(
     except (BtplugError, PluginExit, KeyboardInterrupt):
         raise
     except BaseException as exc:
-        raise failure(exc, name, root, error, what) from exc
+        raise failure(exc, manifest.name, manifest.root, error, what) from exc
 
 
-def in_time(work: Callable[[], R], limit: float, what: str) -> R:
-    """Run *work* in a daemon thread and wait for it *limit* seconds.
+class Timed(Generic[R]):
+    """Work in a daemon thread, for which somebody waits only so long."""
 
-    Raises:
-        PluginTimeout: It is not done by then; the thread is left to itself.
-    """
-    done: list[R] = []
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as exc:
-            raised.append(exc)
-
-    thread = threading.Thread(target=run, name=f"btplug: {what}", daemon=True)
-    thread.start()
-    thread.join(limit)
-    if raised:
-        # Raised in this thread too, with the frames of the other in its traceback.
-        raise raised[0]
-    if not done:
-        raise PluginTimeout(
-            f"{what} in {limit:g} s",
-            fix="raise the limit with BTPLUG_START_LIMIT=SECONDS, or mend the plugin",
+    def __init__(self, work: Callable[[], R], what: str) -> None:
+        self._work, self._what = work, what
+        self._done: list[R] = []
+        self._raised: list[BaseException] = []
+        self._thread = threading.Thread(
+            target=self._run, name=f"btplug: {what}", daemon=True
         )
-    return done[0]
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._done.append(self._work())
+        except BaseException as exc:
+            self._raised.append(exc)
+
+    def result(self, limit: float, left: float | None = None) -> R:
+        """Wait until *limit* seconds are over, of which *left* are left.
+
+        Raises:
+            PluginTimeout: It is not done by then; the thread is left to itself.
+        """
+        self._thread.join(max(0.0, limit if left is None else left))
+        if self._raised:
+            # The frames of the other thread stay in its traceback.
+            raise self._raised[0]
+        if not self._done:
+            raise PluginTimeout(
+                f"{self._what} in {limit:g} s",
+                fix="mend the plugin, or raise the limit: btplug config set start_limit 30",
+            )
+        return self._done[0]

@@ -6,6 +6,7 @@ asyncio costs 45 ms to import, so nothing here imports it before the first use.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from btplug.errors import UsageError
@@ -98,8 +99,12 @@ class HomeLoop:
             if close is not None:
                 self.run(close())
 
-    def close(self) -> None:
-        """Cancel what still runs and end the thread; a closed loop may start again."""
+    def close(self, limit: float = 2.0) -> None:
+        """Cancel what still runs and end the thread; a closed loop may start again.
+
+        Args:
+            limit: Seconds to wait; a loop that is blocked by then is left to itself.
+        """
         with self._lock:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
@@ -114,7 +119,8 @@ class HomeLoop:
             await asyncio.gather(*others, return_exceptions=True)
             await loop.shutdown_asyncgens()
 
-        asyncio.run_coroutine_threadsafe(finish(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(finish(), loop).result(limit)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()

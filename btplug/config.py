@@ -6,7 +6,7 @@ the cache never needs it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from btplug.errors import BtplugError, ConfigError
 
@@ -132,8 +132,9 @@ class _Builder:
         self.scalar = _Scalars()
 
     def fail(self, event: yaml.Event, found: str, expected: str) -> BtplugError:
+        line = _line(event.start_mark)
         return self.error(
-            f"{self.where}:{_line(event.start_mark)}: found {found}, expected {expected}",
+            f"{self.where}:{line}: found {found}, expected {expected}",
             fix="change that line",
         )
 
@@ -206,7 +207,7 @@ class _Builder:
             self.path.pop()
 
 
-def _line(mark: yaml.Mark | None) -> int:
+def _line(mark: Any) -> int:  # PyYAML has two classes of marks
     return mark.line + 1 if mark else 1
 
 

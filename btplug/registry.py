@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from btplug._calls import Call, guarded, in_time
-from btplug._loader import check_class, load, unload
+from btplug._life import Life
+from btplug._loader import check_class, unload
 from btplug.config import nearest
 from btplug.context import Context
 from btplug.errors import (
@@ -26,24 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from btplug._calls import Call
     from btplug._loop import HomeLoop
 
 T = TypeVar("T", bound=BasePlugin)
-
-
-class _Entry(Generic[T]):
-    """One plugin: what is known of it and, once it was needed, the live object."""
-
-    __slots__ = ("call", "cls", "error", "lock", "manifest", "plugin", "seconds")
-
-    def __init__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
-        self.cls: type[T] | None = None
-        self.plugin: T | None = None
-        self.call: Call | None = None
-        self.error: BtplugError | None = None
-        self.seconds = 0.0
-        self.lock = threading.RLock()
 
 
 class PluginRegistry(Mapping[str, T], Generic[T]):
@@ -60,7 +47,7 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
 
     def __init__(self, context: Context | None = None) -> None:
         self.context = context or Context()
-        self._entries: dict[str, _Entry[T]] = {}
+        self._lives: dict[str, Life[T]] = {}
         self._order: list[str] = []  # names in the order in which they became live
         self._lock = threading.RLock()
 
@@ -107,20 +94,20 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             DuplicatePlugin: The name is taken.
             PluginLoadError: It is no complete plugin of this registry's kind.
         """
-        entry = self._entry(plugin)
-        name = entry.manifest.name
+        life = self._life(plugin)
+        name = life.manifest.name
         with self._lock:
-            if twin := self._entries.get(name):
+            if twin := self._lives.get(name):
                 raise DuplicatePlugin(
                     f"two plugins are named {name!r}",
-                    where=f"{twin.manifest.root} and {entry.manifest.root}",
+                    where=f"{twin.manifest.root} and {life.manifest.root}",
                     fix="rename one of them in its config.yaml",
                     plugin=name,
                 )
-            self._entries = {**self._entries, name: entry}
+            self._lives = {**self._lives, name: life}
         return name
 
-    def _entry(self, plugin: type[T] | T | Manifest) -> _Entry[T]:
+    def _life(self, plugin: type[T] | T | Manifest) -> Life[T]:
         if isinstance(plugin, Manifest):
             if plugin.kind != self.kind:
                 raise PluginLoadError(
@@ -129,14 +116,12 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
                     where=plugin.path,
                     fix="register it in the other registry",
                 )
-            return _Entry(plugin)
+            return Life(plugin, self.context, self._loop())
         cls = plugin if isinstance(plugin, type) else type(plugin)
         check_class(cls, self.kind, cls.__name__, cls.__module__)
-        entry: _Entry[T] = _Entry(_manifest_of(cls, self.kind))
-        entry.cls = cls
-        if not isinstance(plugin, type):
-            entry.plugin, entry.call = plugin, None
-        return entry
+        live = None if isinstance(plugin, type) else plugin
+        manifest = _manifest_of(cls, self.kind)
+        return Life(manifest, self.context, self._loop(), cls=cls, plugin=live)
 
     def deregister_plugin(self, name: str) -> None:
         """Shut the plugin down if it is live, and forget it.
@@ -146,12 +131,12 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             BtplugError: Its shutdown failed or took too long; it is forgotten anyway.
         """
         with self._lock:
-            entry = self._found(name)
-            self._entries = {k: v for k, v in self._entries.items() if k != name}
+            life = self._found(name)
+            self._lives = {k: v for k, v in self._lives.items() if k != name}
         try:
-            self._stop(entry)
+            self._stop(life)
         finally:
-            unload(entry.manifest)
+            unload(life.manifest)
 
     # -- using
 
@@ -162,16 +147,21 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             UnknownPlugin: There is none of that name.
             PluginError: It is broken; the same error every time.
         """
-        entry = self._found(name)
-        if entry.call is None:
-            self._start(entry)
-        return cast("T", entry.plugin)
+        life = self._found(name)
+        if life.start():
+            with self._lock:
+                self._order.append(name)
+        return cast("T", life.plugin)
 
     def load_plugin(self, name: str) -> type[T]:
         """Import the plugin's code, without initialising it, and return its class."""
-        entry = self._found(name)
-        with entry.lock:
-            return self._load(entry)
+        return self._found(name).load()
+
+    def configure(self, name: str) -> object:
+        """Return the checked configuration that `initialize` of a plugin gets."""
+        life = self._found(name)
+        life.load()
+        return life.configure()
 
     def execute_plugin(
         self, name: str, data: object = None, **options: object
@@ -187,119 +177,40 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             PluginFailed: The plugin raised; what it raised is the cause.
             BtplugError: btplug's own errors pass unchanged, so does `PluginExit`.
         """
-        entry = self._entries.get(name)
-        if entry is None or entry.call is None:
+        life = self._lives.get(name)
+        if life is None or life.call is None:
             self.get_plugin(name)
-            entry = self._found(name)
-        call = cast("Call", entry.call)
-        return call(data, options)
+            life = self._found(name)
+        return cast("Call", life.call)(data, options)
 
-    def _found(self, name: str) -> _Entry[T]:
-        entry = self._entries.get(name)
-        if entry is None:
+    def _found(self, name: str) -> Life[T]:
+        life = self._lives.get(name)
+        if life is None:
             raise UnknownPlugin(
                 f"no plugin named {name!r}",
-                fix=nearest(name, self._entries) or "see what there is: btplug list",
+                fix=nearest(name, self._lives) or "see what there is: btplug list",
             )
-        return entry
-
-    # -- starting and stopping
-
-    def _load(self, entry: _Entry[T]) -> type[T]:
-        if entry.error is not None:
-            raise entry.error
-        if entry.cls is None:
-            limit = float(self.context.settings.host("start_limit"))
-            manifest = entry.manifest
-            try:
-                found = in_time(
-                    lambda: load(manifest), limit, f"{manifest.name} did not load"
-                )
-            except BtplugError as exc:
-                entry.error = _about(exc, manifest)
-                raise
-            entry.cls = cast("type[T]", found)
-        return entry.cls
-
-    def _start(self, entry: _Entry[T]) -> None:
-        """Load and initialise; once, whichever thread comes first."""
-        with entry.lock:
-            if entry.call is not None:
-                return
-            cls = self._load(entry)
-            name = entry.manifest.name
-            limit = float(self.context.settings.host("start_limit"))
-            try:
-                plugin = entry.plugin or guarded(cls, name, entry.manifest.root)
-                plugin.context = self.context.bound(name)
-                config = self.configure(name)
-                call = Call(plugin, config, entry.manifest, self._loop())
-                in_time(
-                    lambda: guarded(
-                        lambda: call.finish(plugin.initialize(config)),
-                        name,
-                        entry.manifest.root,
-                        PluginStartError,
-                        f"{name} failed to initialise",
-                    ),
-                    limit,
-                    f"{name} did not initialise",
-                )
-            except BtplugError as exc:
-                entry.error = _about(exc, entry.manifest)
-                raise
-            entry.plugin, entry.call = plugin, call
-            with self._lock:
-                self._order.append(name)
-
-    def configure(self, name: str) -> object:
-        """Return the checked configuration that `initialize` of a plugin gets."""
-        from btplug.schema import resolve
-
-        entry = self._found(name)
-        manifest = entry.manifest
-        return resolve(
-            self.load_plugin(name).Config,
-            self.context.settings.of(manifest),
-            plugin=name,
-            known=frozenset(manifest.config),
-        )
-
-    def _loop(self) -> HomeLoop:
-        return self.context.work
-
-    def _stop(self, entry: _Entry[T]) -> None:
-        with entry.lock:
-            call, entry.call = entry.call, None
-            plugin, entry.plugin = entry.plugin, None
-        if call is None or plugin is None:
-            return
-        name = entry.manifest.name
-        with self._lock:
-            self._order.remove(name)
-        limit = float(self.context.settings.host("stop_limit"))
-        in_time(
-            lambda: guarded(
-                lambda: call.finish(plugin.shutdown()),
-                name,
-                entry.manifest.root,
-                what=f"{name} failed to shut down",
-            ),
-            limit,
-            f"{name} did not shut down",
-        )
+        return life
 
     def shut_down(self) -> list[BtplugError]:
         """Shut all live plugins down, the last started first; return what failed."""
         errors: list[BtplugError] = []
         for name in reversed(tuple(self._order)):
-            entry = self._entries.get(name)
-            if entry is not None:
+            life = self._lives.get(name)
+            if life is not None:
                 try:
-                    self._stop(entry)
+                    self._stop(life)
                 except BtplugError as exc:
-                    errors.append(_about(exc, entry.manifest))
+                    errors.append(life.about(exc))
         return errors
+
+    def _stop(self, life: Life[T]) -> None:
+        with self._lock, suppress(ValueError):
+            self._order.remove(life.manifest.name)
+        life.stop()
+
+    def _loop(self) -> HomeLoop:
+        return self.context.work
 
     # -- a mapping, and facts about it
 
@@ -311,13 +222,13 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
         return self.get_plugin(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._lives
 
     def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._entries))
+        return iter(tuple(self._lives))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._lives)
 
 
 class CLIPluginRegistry(PluginRegistry[CLIPlugin]):
@@ -342,7 +253,7 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
             self.start(name)
         except BaseException:
             with self._lock:
-                self._entries = {k: v for k, v in self._entries.items() if k != name}
+                self._lives = {k: v for k, v in self._lives.items() if k != name}
             raise
         return name
 
@@ -358,13 +269,6 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
 
     def _loop(self) -> HomeLoop:
         return self.context.home
-
-
-def _about(error: BtplugError, manifest: Manifest) -> BtplugError:
-    """Complete an error with the plugin it is about."""
-    error.plugin = error.plugin or manifest.name
-    error.where = error.where or manifest.path
-    return error
 
 
 def _manifest_of(cls: type, kind: str) -> Manifest:

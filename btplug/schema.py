@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -170,11 +171,10 @@ def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
     )
 
 
-def _found(value: object, path: tuple[str | int, ...], secret: bool) -> str:
+def _found(value: Any, path: tuple[str | int, ...], secret: bool) -> str:
     for part in path:
-        if (isinstance(value, dict) and part in value) or (
-            isinstance(value, list) and isinstance(part, int) and part < len(value)
-        ):
+        # msgspec writes [...] where it does not name the key of a mapping.
+        with suppress(LookupError, TypeError):
             value = value[part]
     kind = type(value).__name__
     if secret:

@@ -158,7 +158,7 @@ class Settings:
                     store_cached(self._record(owner), record)
 
     def _user_file(self) -> dict[str, Values]:
-        """Return the user's config.yaml by owner; btplug's own settings under ``""``."""
+        """Return the user's config.yaml by owner, btplug's own keys under ``""``."""
         with self._lock:
             if self._user is None:
                 self._user = read_user_file(self.home.user_config)
@@ -181,19 +181,24 @@ class Settings:
 
 def host_value(key: str, setting: Setting) -> float | str:
     """Check a setting of btplug's own against the type of its default."""
-    value, kind = setting.value, type(HOST[key])
-    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            value = float(value)
-        except ValueError:
-            value = setting.value
-    if type(value) is not kind or (kind is float and not 0 < value < 1e6):
-        expected = "a number of seconds above 0" if kind is float else "a text"
-        raise ConfigError(
-            f"{setting.origin}: {key}: found {setting.value!r}, expected {expected}",
-            fix=f"change it, for example to {HOST[key]!r}",
-        )
-    return value  # type: ignore[return-value]  # checked just above
+    value, default = setting.value, HOST[key]
+    if isinstance(default, str):
+        if isinstance(value, str):
+            return value
+        expected = "a text"
+    else:
+        expected = "a number of seconds above 0"
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            try:
+                seconds = float(value)
+            except ValueError:
+                seconds = 0.0
+            if 0 < seconds < 1e6:
+                return seconds
+    raise ConfigError(
+        f"{setting.origin}: {key}: found {value!r}, expected {expected}",
+        fix=f"change it, for example to {default!r}",
+    )
 
 
 def read_user_file(path: str) -> dict[str, Values]:

@@ -1,0 +1,137 @@
+"""The life of one plugin: loaded, initialised, executing, shut down, or broken."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from btplug._calls import Call, Timed, guarded
+from btplug._loader import load
+from btplug.errors import BtplugError, PluginFailed, PluginStartError
+from btplug.plugin import BasePlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from btplug._loop import HomeLoop
+    from btplug.context import Context
+    from btplug.manifest import Manifest
+
+T = TypeVar("T", bound=BasePlugin)
+R = TypeVar("R")
+
+
+class Life(Generic[T]):
+    """What is known of a plugin and, once it was needed, the live object.
+
+    Attributes:
+        call: What executes it; None while it is not live.
+        error: Why it is broken; raised again at every later use.
+        seconds: Spent on loading and initialising so far.
+    """
+
+    __slots__ = (
+        "_context", "_lock", "_loop", "call", "cls", "error", "manifest", "plugin",
+        "seconds",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        context: Context,
+        loop: HomeLoop,
+        *,
+        cls: type[T] | None = None,
+        plugin: T | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.cls, self.plugin = cls, plugin
+        self.call: Call | None = None
+        self.error: BtplugError | None = None
+        self.seconds = 0.0
+        self._context, self._loop = context, loop
+        self._lock = threading.RLock()
+
+    def load(self) -> type[T]:
+        """Import the code, once."""
+        with self._lock:
+            if self.cls is None:
+                self._timed(self._load, "load")
+            return cast("type[T]", self.cls)
+
+    def start(self) -> bool:
+        """Load and initialise, once; return whether this call did it."""
+        with self._lock:
+            if self.call is not None:
+                return False
+            self.plugin, self.call = self._timed(self._initialise, "initialise")
+            return True
+
+    def configure(self) -> object:
+        """Return the checked configuration; the code must be loaded."""
+        from btplug.schema import resolve
+
+        return resolve(
+            cast("type[T]", self.cls).Config,
+            self._context.settings.of(self.manifest),
+            plugin=self.manifest.name,
+            known=frozenset(self.manifest.config),
+        )
+
+    def stop(self) -> bool:
+        """Shut the plugin down if it is live; return whether it was."""
+        with self._lock:
+            call, self.call = self.call, None
+            plugin, self.plugin = self.plugin, None
+        if call is None or plugin is None:
+            return False
+        name = self.manifest.name
+        shutdown = plugin.shutdown
+        work = partial(
+            guarded, lambda: call.finish(shutdown()), self.manifest, PluginFailed,
+            f"{name} failed to shut down",
+        )  # fmt: skip
+        limit = float(self._context.settings.host("stop_limit"))
+        Timed(work, f"{name} did not shut down").result(limit)
+        return True
+
+    def about(self, error: BtplugError) -> BtplugError:
+        """Complete an error with the plugin it is about."""
+        error.plugin = error.plugin or self.manifest.name
+        error.where = error.where or self.manifest.path
+        return error
+
+    def _load(self) -> None:
+        if self.cls is None:
+            self.cls = cast("type[T]", load(self.manifest))
+
+    def _initialise(self) -> tuple[T, Call]:
+        self._load()
+        what = f"{self.manifest.name} failed to initialise"
+
+        def initialise() -> tuple[T, Call]:
+            plugin = self.plugin or cast("type[T]", self.cls)()
+            plugin.context = self._context.bound(self.manifest.name)
+            config = self.configure()
+            call = Call(plugin, config, self.manifest, self._loop)
+            call.finish(plugin.initialize(config))
+            return plugin, call
+
+        return guarded(initialise, self.manifest, PluginStartError, what)
+
+    def _timed(self, work: Callable[[], R], verb: str) -> R:
+        """Run *work* within what is left of the plugin's start-up limit."""
+        if self.error is not None:
+            raise self.error
+        limit = float(self._context.settings.host("start_limit"))
+        begun = time.perf_counter()
+        try:
+            task = Timed(work, f"{self.manifest.name} did not {verb}")
+            return task.result(limit, limit - self.seconds)
+        except BtplugError as exc:
+            self.error = self.about(exc)
+            raise
+        finally:
+            self.seconds += time.perf_counter() - begun
