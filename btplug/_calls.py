@@ -251,6 +251,6 @@ class Timed(Generic[R]):
         if not self._done:
             raise PluginTimeout(
                 f"{self._what} in {limit:g} s",
-                fix="mend the plugin, or raise the limit: btplug config set start_limit 30",
+                fix="mend it, or wait longer: btplug config set start_limit 30",
             )
         return self._done[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from btplug._installed import Spot, installed_spots
 from btplug.errors import ManifestError, PluginError
 from btplug.manifest import FILE, KINDS, Manifest, folder_names, is_name, read_manifest
 
@@ -34,16 +35,6 @@ class Place(NamedTuple):
         return [("", self.root), *own] if self.mixed else own
 
 
-class Spot(NamedTuple):
-    """Where a plugin seems to lie, before its config.yaml is read."""
-
-    name: str
-    kind: str
-    root: str
-    source: str
-    package: str = ""
-
-
 def shipped() -> Place:
     """Return the place of the plugins that come with btplug."""
     package = os.path.dirname(os.path.abspath(__file__))
@@ -53,24 +44,73 @@ def shipped() -> Place:
 
 
 def places(home: Folders, plugin_dirs: tuple[str, ...] = ()) -> list[Place]:
-    """Return the places of folder plugins, the one that wins first.
-
-    Installed distributions come between ``plugin-dir`` and ``user``: see `_installed`.
-    """
+    """Return the places plugins come from, the one that wins first."""
     found = [shipped()]
     found += [Place("plugin-dir", os.path.abspath(d), mixed=True) for d in plugin_dirs]
+    found.append(Place("installed", ""))
     found.append(Place("user", home.data))
     for folder in os.environ.get("BTPLUG_PLUGIN_PATH", "").split(os.pathsep):
         if folder:
             found.append(Place("path", os.path.abspath(folder), mixed=True))
-    seen: set[str] = set()
-    unique = []
+    # Two places with one real path are one place; "installed" has no path.
+    unique: dict[str, Place] = {}
     for place in found:
-        real = os.path.realpath(place.root)
-        if real not in seen:
-            seen.add(real)
-            unique.append(place)
-    return unique
+        unique.setdefault(place.root and os.path.realpath(place.root), place)
+    return list(unique.values())
+
+
+class Finder:
+    """Looks plugins up by name, place by place, without reading the others."""
+
+    def __init__(self, home: Folders, plugin_dirs: tuple[str, ...] = ()) -> None:
+        self.home = home
+        self.places = places(home, plugin_dirs)
+
+    def spots(self, place: Place) -> list[Spot]:
+        """Return everything *place* holds, sorted by name."""
+        if place.source == "installed":
+            return installed_spots(self.home)
+        return [
+            spot
+            for kind, shelf in place.shelves()
+            for spot in shelf_spots(shelf, kind, place.source)
+        ]
+
+    def find(self, name: str) -> Spot | None:
+        """Return the spot that has the name, or None.
+
+        Raises:
+            ManifestError: Two plugins in one place have it.
+        """
+        if not is_name(name):
+            return None
+        for place in self.places:
+            if place.source == "installed":
+                found = [s for s in installed_spots(self.home) if s.name == name]
+            else:
+                found = spots_of(place, name)
+            if len(found) > 1:
+                raise clash(name, found)
+            if found:
+                return found[0]
+        return None
+
+    def transports(self) -> list[str]:
+        """Return the names that some place offers as a transport, sorted."""
+        names: set[str] = set()
+        for place in self.places:
+            spots = (
+                installed_spots(self.home)
+                if place.source == "installed"
+                else [
+                    spot
+                    for kind, shelf in place.shelves()
+                    if kind != "cli"
+                    for spot in shelf_spots(shelf, kind, place.source)
+                ]
+            )
+            names.update(spot.name for spot in spots if spot.kind != "cli")
+        return sorted(names)
 
 
 def spots_of(place: Place, name: str) -> list[Spot]:

@@ -9,12 +9,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from btplug.errors import BtplugError, PluginLoadError
+from btplug.manifest import API, Manifest, Permissions, is_name
 from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin, has_send
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from btplug.manifest import Manifest
 
 KINDS: Mapping[str, type] = {"cli": CLIPlugin, "transport": TransportPlugin}
 
@@ -67,6 +66,36 @@ def check_class(found: object, kind: str, name: str, where: str) -> None:
     else:
         return
     raise PluginLoadError(what, where=where, fix=fix)
+
+
+def manifest_of(cls: type, kind: str) -> Manifest:
+    """Make a manifest for a class that was registered without a folder."""
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str):
+        words = cls.__name__.removesuffix("Plugin")
+        name = "".join(
+            f"-{c}" if c.isupper() and i and not words[i - 1].isupper() else c
+            for i, c in enumerate(words)
+        ).lower()
+    if not is_name(name):
+        raise PluginLoadError(
+            f"found the name {name!r}, expected [a-z0-9][a-z0-9-]{{0,39}}",
+            where=cls.__module__,
+            fix="give the class an attribute 'name'",
+        )
+    return Manifest(
+        name=name,
+        kind=kind,
+        entry=f"{cls.__module__.rpartition('.')[2]}:{cls.__name__}",
+        summary=(cls.__doc__ or name).strip().splitlines()[0][:60],
+        version="0",
+        api=API,
+        transports=None,
+        permissions=Permissions(),
+        config={},
+        root=cls.__module__,
+        package=cls.__module__.rpartition(".")[0] or cls.__module__,
+    )
 
 
 def _package(manifest: Manifest) -> str:

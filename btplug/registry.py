@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from btplug._life import Life
-from btplug._loader import check_class, unload
+from btplug._loader import check_class, manifest_of, unload
 from btplug.config import nearest
 from btplug.context import Context
 from btplug.errors import (
@@ -20,11 +21,11 @@ from btplug.errors import (
     PluginStartError,
     UnknownPlugin,
 )
-from btplug.manifest import API, Manifest, Permissions, is_name
+from btplug.manifest import Manifest
 from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from btplug._calls import Call
@@ -120,7 +121,7 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
         cls = plugin if isinstance(plugin, type) else type(plugin)
         check_class(cls, self.kind, cls.__name__, cls.__module__)
         live = None if isinstance(plugin, type) else plugin
-        manifest = _manifest_of(cls, self.kind)
+        manifest = manifest_of(cls, self.kind)
         return Life(manifest, self.context, self._loop(), cls=cls, plugin=live)
 
     def deregister_plugin(self, name: str) -> None:
@@ -257,6 +258,35 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
             raise
         return name
 
+    def start_all(
+        self, plugins: Iterable[Manifest]
+    ) -> dict[str, tuple[float, BtplugError | None]]:
+        """Register transports side by side, each within its own start-up limit.
+
+        Returns:
+            For each the seconds it took, and why it is broken; the others stay up.
+        """
+        took: dict[str, tuple[float, BtplugError | None]] = {}
+
+        def start(plugin: Manifest) -> None:
+            begun, error = time.perf_counter(), None
+            try:
+                self.register_plugin(plugin)
+            except BtplugError as exc:
+                error = exc
+            took[plugin.name] = (time.perf_counter() - begun, error)
+
+        # The last one here: a single transport needs no further thread.
+        waiting = list(plugins)
+        threads = [threading.Thread(target=start, args=(p,)) for p in waiting[:-1]]
+        for thread in threads:
+            thread.start()
+        for plugin in waiting[-1:]:
+            start(plugin)
+        for thread in threads:
+            thread.join()
+        return took
+
     def start(self, name: str) -> None:
         """Initialise a registered transport and lend it to plugins."""
         live = self.get_plugin(name)
@@ -269,33 +299,3 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
 
     def _loop(self) -> HomeLoop:
         return self.context.home
-
-
-def _manifest_of(cls: type, kind: str) -> Manifest:
-    """Make a manifest for a class that was registered without a folder."""
-    name = getattr(cls, "name", None)
-    if not isinstance(name, str):
-        words = cls.__name__.removesuffix("Plugin")
-        name = "".join(
-            f"-{c}" if c.isupper() and i and not words[i - 1].isupper() else c
-            for i, c in enumerate(words)
-        ).lower()
-    if not is_name(name):
-        raise PluginLoadError(
-            f"found the name {name!r}, expected [a-z0-9][a-z0-9-]{{0,39}}",
-            where=cls.__module__,
-            fix="give the class an attribute 'name'",
-        )
-    return Manifest(
-        name=name,
-        kind=kind,
-        entry=f"{cls.__module__.rpartition('.')[2]}:{cls.__name__}",
-        summary=(cls.__doc__ or name).strip().splitlines()[0][:60],
-        version="0",
-        api=API,
-        transports=None,
-        permissions=Permissions(),
-        config={},
-        root=cls.__module__,
-        package=cls.__module__.rpartition(".")[0] or cls.__module__,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from btplug.config import Secret, nearest, parse_yaml, read_bounded
 from btplug.errors import ConfigError
@@ -76,9 +76,50 @@ def field_types(config: type | None) -> dict[str, Any]:
     return {name: hints[name] for name in names if name in hints}
 
 
+def defaults(config: type | None) -> dict[str, object]:
+    """Return the defaults that a Config class has itself, by field."""
+    found: dict[str, object] = {}
+    for name in field_types(config):
+        value = getattr(config, name, None)
+        field = getattr(config, "__dataclass_fields__", {}).get(name)
+        if field is not None:
+            from dataclasses import MISSING
+
+            value = None if field.default is MISSING else field.default
+            if field.default_factory is not MISSING:
+                value = field.default_factory()
+        elif config is not None and hasattr(config, "__struct_fields__"):
+            value = _struct_default(config, name)
+        found[name] = value
+    return found
+
+
+def _struct_default(config: type, name: str) -> object:
+    from msgspec import NODEFAULT, structs
+
+    for field in structs.fields(config):
+        if field.name == name and field.default_factory is not NODEFAULT:
+            return field.default_factory()
+        if field.name == name and field.default is not NODEFAULT:
+            return field.default
+    return None
+
+
 def secret_fields(config: type | None) -> frozenset[str]:
     """Return the fields whose type is, or holds, a Secret."""
-    return frozenset(n for n, t in field_types(config).items() if "Secret" in str(t))
+    return frozenset(n for n, t in field_types(config).items() if holds_secret(t))
+
+
+def holds_secret(kind: Any, seen: tuple[Any, ...] = ()) -> bool:
+    """Tell whether a type is Secret, or has one somewhere inside."""
+    if kind is Secret:
+        return True
+    if kind in seen:
+        return False
+    inside = list(get_args(kind))
+    if hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__struct_fields__"):
+        inside += field_types(kind).values()
+    return any(holds_secret(part, (*seen, kind)) for part in inside)
 
 
 def json_schema(config: type | None) -> dict[str, object]:
@@ -143,7 +184,7 @@ def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
         return setting.value
     import msgspec
 
-    secret = "Secret" in str(kind)
+    secret = holds_secret(kind)
     try:
         _refuse_unknown(setting.value, msgspec.inspect.type_info(kind), ())
         return msgspec.convert(

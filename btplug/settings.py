@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,6 +48,7 @@ class Setting(NamedTuple):
 
 
 Values = dict[str, Setting]
+Seen = tuple[tuple[str, Observation], ...]
 
 
 class Settings:
@@ -72,6 +74,8 @@ class Settings:
         self.overrides = overrides or {}
         self._given = {"log_level": log_level, "log_file": log_file}
         self._user: dict[str, Values] | None = None
+        self._read: dict[str, Values] = {}
+        self._uncached: dict[str, Seen] = {}
         self._logs_ready = True  # only a command line sets logs up: see `own_logs`
         self._lock = threading.Lock()
 
@@ -96,15 +100,16 @@ class Settings:
         Raises:
             ConfigError: A file is broken, or the value has the wrong type.
         """
+        return host_value(key, self.host_setting(key))
+
+    def host_setting(self, key: str) -> Setting:
+        """Return a setting of btplug itself with its origin, unchecked."""
         if given := self._given.get(key):
-            return given
-        default = HOST[key]
+            return Setting(given, f"--{key.replace('_', '-')}", is_text=True)
         name = f"BTPLUG_{key.upper()}"
         if name in os.environ:
-            setting = Setting(os.environ[name], name, is_text=True)
-        else:
-            setting = self._from_files("").get(key, Setting(default, "default"))
-        return host_value(key, setting)
+            return Setting(os.environ[name], name, is_text=True)
+        return self._from_files("").get(key, Setting(HOST[key], "default"))
 
     def _from_environment(self, plugin: str) -> Values:
         prefix = f"BTPLUG_{plugin.upper().replace('-', '_')}__"
@@ -117,7 +122,7 @@ class Settings:
     def _record(self, owner: str) -> str:
         return os.path.join(self.home.cache, "settings", owner or "_btplug")
 
-    def _seen(self, owner: str) -> tuple[tuple[str, Observation], ...]:
+    def _seen(self, owner: str) -> Seen:
         folder = self.home.written(owner or "_btplug")
         try:
             names = sorted(os.listdir(folder))
@@ -131,31 +136,40 @@ class Settings:
 
         From the cache where nothing changed: reading YAML costs 20 ms.
         """
-        seen = self._seen(owner)
-        if all(observation is None for _, observation in seen):
-            return {}
-        cached = load_cached(self._record(owner))
-        if isinstance(cached, tuple) and cached[0] == seen:
-            return {key: Setting(*values) for key, values in cached[1].items()}
+        if owner not in self._read:
+            seen = self._seen(owner)
+            cached = load_cached(self._record(owner))
+            if all(observation is None for _, observation in seen):
+                self._read[owner] = {}
+            elif isinstance(cached, tuple) and cached[0] == seen:
+                self._read[owner] = {k: Setting(*v) for k, v in cached[1].items()}
+            else:
+                self._uncached[owner] = seen
+                self._read[owner] = self._from_yaml(owner, seen)
+        return self._read[owner]
+
+    def _from_yaml(self, owner: str, seen: Seen) -> Values:
         found = dict(self._user_file().get(owner, {}))
-        folder = self.home.written(owner or "_btplug")
         for path, _ in seen[1:]:
             key = os.path.basename(path)
             if not key.startswith("."):
                 text = read_bounded(path, 65536, ConfigError).decode()
-                found[key] = Setting(text, os.path.join(folder, key), is_text=True)
+                found[key] = Setting(text, path, is_text=True)
         return found
 
-    def remember(self, manifest: Manifest, secret: frozenset[str]) -> None:
-        """Cache what the files say for a plugin, unless a *secret* key is among it."""
-        for owner, hidden in ((manifest.name, secret), ("", frozenset[str]())):
-            seen = self._seen(owner)
+    @property
+    def unremembered(self) -> bool:
+        """True where something was read that is not in the cache."""
+        return bool(self._uncached)
+
+    def remember(self, plugin: str, secret: frozenset[str]) -> None:
+        """Cache what the files say for *plugin*, unless a *secret* key is among it."""
+        for owner, hidden in ((plugin, secret), ("", frozenset[str]())):
+            seen, found = self._uncached.pop(owner, ()), self._read.get(owner, {})
             observations = [observation for _, observation in seen]
-            found = self._from_files(owner)
-            if found and settled(*observations) and not hidden & found.keys():
+            if seen and settled(*observations) and not hidden & found.keys():
                 record = (seen, {k: tuple(v) for k, v in found.items()})
-                if load_cached(self._record(owner)) != record:
-                    store_cached(self._record(owner), record)
+                store_cached(self._record(owner), record)
 
     def _user_file(self) -> dict[str, Values]:
         """Return the user's config.yaml by owner, btplug's own keys under ``""``."""
@@ -167,6 +181,11 @@ class Settings:
     def own_logs(self) -> None:
         """Say that logs are ours to set up, at the first record or import."""
         self._logs_ready = False
+
+    def set_up_logs_if_used(self) -> None:
+        """Set logging up once somebody has imported it; before, there is no need."""
+        if "logging" in sys.modules:
+            self.set_up_logs()
 
     def set_up_logs(self) -> None:
         """Set logging up, once, where this process is a command line."""

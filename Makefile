@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fmt lint types check bench clean
+
+PYTHON ?= python3.11
+BIN    := .venv/bin
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## Create .venv with everything below
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup ## Run the main job: a table from a file, a message over HTTP
+	@$(BIN)/python demo/run.py
+
+test: setup ## Run tests; one file: make test T=tests/unit/test_registry.py
+	$(BIN)/pytest -n auto $(T)
+
+fmt: setup ## Rewrite files in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: setup ## Check style, change nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## Check types
+	$(BIN)/mypy
+
+check: lint types test ## Lint, types and tests
+
+bench: setup ## Measure start-up against the named yardsticks
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what the targets above made
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

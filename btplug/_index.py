@@ -1,0 +1,211 @@
+"""The listing of all plugins, from the cache where nothing changed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from btplug._discovery import clash, read_spot
+from btplug._folders import load_cached, observe, settled, store_cached
+from btplug.errors import ManifestError, PluginError
+from btplug.manifest import FILE, is_name
+
+if TYPE_CHECKING:
+    from btplug._discovery import Finder
+    from btplug._folders import Observation
+    from btplug._installed import Spot
+
+
+class Row(NamedTuple):
+    """One line of ``btplug list``; what is not known is None."""
+
+    name: str
+    kind: str | None
+    version: str | None
+    summary: str | None
+    source: str
+    state: str
+    path: str
+    error: str | None
+
+
+class Listing:
+    """All plugins of all places, good, broken, shadowed and disabled.
+
+    Never raises for what a plugin's folder holds.
+    """
+
+    def __init__(self, finder: Finder, *, in_process: bool = False) -> None:
+        self._finder, self._in_process = finder, in_process
+        self._path = os.path.join(finder.home.cache, "list")
+        self._cached: Any = load_cached(self._path)  # what _store wrote
+        self._old: Any = None
+
+    def json(self, kind: str | None = None) -> str:
+        """Return the listing as a JSON array, one object a line."""
+        if kind is None and (fresh := self._fresh()):
+            return fresh[0]
+        return as_json(self.rows(kind))
+
+    def rows(self, kind: str | None = None) -> list[Row]:
+        """Return the listing sorted by name; of one *kind*, what is not the other."""
+        if fresh := self._fresh():
+            import marshal
+
+            rows = [Row(*values) for values in marshal.loads(fresh[1])]
+        else:
+            rows = self._made()
+        return [row for row in rows if kind is None or row.kind in (kind, None)]
+
+    def state(self) -> str:
+        """Tell whether the cache fits, for ``btplug doctor``."""
+        if self._cached is None and self._old is None:
+            return "missing"
+        return "fresh" if self._fresh() else "stale"
+
+    def _key(self) -> tuple[object, ...]:
+        disabled = self._finder.home.disabled
+        try:
+            names = tuple(sorted(os.listdir(disabled)))
+        except OSError:
+            names = ()
+        places = tuple(tuple(place) for place in self._finder.places)
+        installed = tuple(
+            tuple(s) for p in self._finder.places if p.source == "installed"
+            for s in self._finder.spots(p)
+        )  # fmt: skip
+        return places, installed, names, self._in_process
+
+    def _fresh(self) -> tuple[str, bytes] | None:
+        """Return (JSON, rows) of the cache if all it saw is as it was."""
+        if self._cached is not None and not self._fits():
+            self._old, self._cached = self._cached, None
+        return self._cached[1:3] if self._cached else None
+
+    def _fits(self) -> bool:
+        """Hold every file that the cache has seen against what is there now."""
+        key, _, _, (paths, observations) = self._cached
+        if key != self._key():
+            return False
+        # The hot loop of `btplug list`: 10,000 plugins are 10,000 turns.
+        stat, none = os.stat, None
+        for path, old in zip(paths, observations, strict=True):
+            try:
+                now = stat(path)
+            except (OSError, ValueError):
+                if old is not none:
+                    return False
+            else:
+                if old != (now.st_mtime_ns, now.st_size, now.st_ino):
+                    return False
+        return True
+
+    def _made(self) -> list[Row]:
+        known = self._known()
+        key = self._key()
+        seen: dict[str, Observation] = {}
+        rows: list[Row] = []
+        taken: set[str] = set()
+        for place in self._finder.places:
+            for _, shelf in place.shelves() if place.root else ():
+                seen[shelf] = observe(shelf)
+                # A folder that is no plugin today may become one.
+                for folder in _folders(shelf):
+                    path = os.path.join(folder, FILE)
+                    seen[path] = observe(path)
+                    if seen[path] is None:
+                        seen[folder] = observe(folder)
+            spots = self._finder.spots(place)
+            for spot in spots:
+                path = os.path.join(spot.root, FILE)
+                seen[path] = observe(path)
+                twins = [other for other in spots if other.name == spot.name]
+                rows.append(self._row(spot, twins, taken, known, seen[path]))
+            taken.update(spot.name for spot in spots)
+        rows.sort(key=lambda row: (row.name, row.state == "shadowed"))
+        self._store(key, rows, seen)
+        return rows
+
+    def _known(self) -> dict[str, tuple[Observation, Row]]:
+        """Return the rows of the old cache by path: only what changed is read again."""
+        if self._old is None:
+            return {}
+        import marshal
+
+        _, _, rows, (paths, observations) = self._old
+        old = dict(zip(paths, observations, strict=True))
+        found = [Row(*values) for values in marshal.loads(rows)]
+        return {row.path: (old.get(row.path), row) for row in found}
+
+    def _row(
+        self,
+        spot: Spot,
+        twins: list[Spot],
+        taken: set[str],
+        known: dict[str, tuple[Observation, Row]],
+        now: Observation,
+    ) -> Row:
+        path = os.path.join(spot.root, FILE)
+        old, row = known.get(path, (None, None))
+        # A shadowed or disabled row says nothing of what the file holds.
+        if row is None or old is None or old != now or row.state != "ready":
+            row = _read(spot, path)
+        if len(twins) > 1:
+            error = str(clash(spot.name, twins)).replace("\n ", ";")
+            return row._replace(state="broken", error=error)
+        if row.name in taken:
+            return row._replace(
+                state="shadowed", error="an earlier place has this name"
+            )
+        if row.state == "ready" and self._finder.home.is_disabled(row.name):
+            return row._replace(
+                state="disabled", error=f"enable it with: btplug enable {row.name}"
+            )
+        foreign = spot.source == "plugin-dir" and row.kind == "transport"
+        if row.state == "ready" and foreign and not self._in_process:
+            return row._replace(state="disabled", error="starts only with --in-process")
+        return row
+
+    def _store(
+        self, key: tuple[object, ...], rows: list[Row], seen: dict[str, Observation]
+    ) -> None:
+        # What one call alone was told to look at is not worth keeping.
+        if any(place.source == "plugin-dir" for place in self._finder.places):
+            return
+        if settled(*seen.values()):
+            import marshal
+
+            plain = marshal.dumps([tuple(row) for row in rows])
+            observed = (tuple(seen), tuple(seen.values()))
+            store_cached(self._path, (key, as_json(rows), plain, observed))
+
+
+def _folders(shelf: str) -> list[str]:
+    try:
+        return [e.path for e in os.scandir(shelf) if e.name[0] != "." and e.is_dir()]
+    except OSError:
+        return []
+
+
+def _read(spot: Spot, path: str) -> Row:
+    try:
+        manifest = read_spot(spot)
+    except (ManifestError, PluginError) as exc:
+        name = spot.name if is_name(spot.name) else ascii(spot.name)[1:-1]
+        error = str(exc).replace("\n ", ";")
+        return Row(
+            name, spot.kind or None, None, None, spot.source, "broken", path, error
+        )
+    return Row(
+        manifest.name, manifest.kind, manifest.version, manifest.summary, spot.source,
+        "ready", path, None,
+    )  # fmt: skip
+
+
+def as_json(rows: list[Row]) -> str:
+    """Return rows as a JSON array, one object a line, with a final newline."""
+    import json
+
+    dumps = json.JSONEncoder(ensure_ascii=False).encode
+    lines = ",\n ".join(dumps(row._asdict()) for row in rows)
+    return f"[{lines}]\n"

@@ -1,0 +1,232 @@
+"""The root command: start-up, endings, and errors turned into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+import btplug
+from btplug.cli import report
+from btplug.cli.ending import Terminated, end, hurried, signals_watched
+from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
+from btplug.errors import BtplugError, PluginExit
+
+# Name to help row; each lives in a module of its own, imported when called.
+BUILT_IN = {
+    "config": "Show and change settings",
+    "disable": "Keep a plugin from being used",
+    "doctor": "Check btplug and every plugin",
+    "enable": "Let a disabled plugin be used again",
+    "info": "Show all that is known of a plugin",
+    "list": "List the plugins there are",
+    "run": "Run a plugin",
+}
+
+
+class ReaderGone(Exception):
+    """Whoever read our output went away; not an OSError, which Click would eat."""
+
+
+class Root(PluginGroup):
+    """``btplug``: built-in commands by name, every other name is a plugin."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        plugins = (name for name in super().list_commands(ctx) if name not in BUILT_IN)
+        return [*BUILT_IN, *plugins]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "run":
+            return run
+        if cmd_name in BUILT_IN:
+            from importlib import import_module
+
+            module = import_module(f"btplug.cli.{cmd_name}")
+            command: click.Command = module.command
+            return command
+        return super().get_command(ctx, cmd_name)
+
+    def plugin_rows(self, ctx: click.Context) -> list[tuple[str, str]]:
+        rows = super().plugin_rows(ctx)
+        return [*BUILT_IN.items(), *(row for row in rows if row[0] not in BUILT_IN)]
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        rows = self.plugin_rows(ctx)
+        write_rows(formatter, "Commands", rows[: len(BUILT_IN)])
+        write_rows(formatter, "Plugins", rows[len(BUILT_IN) :])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing:
+            if args[0] not in BUILT_IN or args[0] == "run":
+                ctx.meta["btplug.target"] = target_of(ctx, args)
+            if args[0] not in BUILT_IN and self.get_command(ctx, args[0]) is None:
+                # Only now: did-you-mean reads this dictionary.
+                self.commands = dict.fromkeys(self.list_commands(ctx), run)
+        return super().resolve_command(ctx, args)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        json = _wants_json(args)
+        with _reader_watched():
+            ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta["btplug.json"] = json
+        return ctx
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_watched(), signals_watched():
+            try:
+                code = super().invoke(ctx) or 0
+            except BaseException:
+                self._stop(ctx)
+                raise
+            return code or self._stop(ctx)
+
+    def _stop(self, ctx: click.Context) -> int:
+        with hurried():
+            return host_of(ctx).stop()
+
+    def main(
+        self,
+        args: Any = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run and exit; errors become text on stderr and the documented exit code."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **extra)
+        words = list(sys.argv[1:] if args is None else args)
+        sys.exit(self._run(words, prog_name, complete_var, **extra))
+
+    def _run(
+        self,
+        words: list[str],
+        prog_name: str | None,
+        complete_var: str | None,
+        **extra: Any,
+    ) -> int:
+        json = _wants_json(words)
+        try:
+            code = super().main(
+                words, prog_name or "btplug", complete_var, False, **extra
+            )
+            return code if isinstance(code, int) else 0
+        except BtplugError as exc:
+            report.fail(exc, json=json)
+            return exc.exit_code
+        except PluginExit as exc:
+            if exc.message:
+                report.say(exc.message)
+            return exc.code
+        except click.ClickException as exc:
+            if json:
+                report.fail(_from_click(exc), json=True)
+            else:
+                exc.show()
+            return exc.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            return 130
+        except Terminated:
+            return 143
+        except ReaderGone:
+            # What is left in the buffer has no reader either.
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+            return 141
+        except Exception as exc:
+            report.defect(exc, json=json)
+            return 70
+
+
+class _reader_watched:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, exc: object, trace: object) -> None:
+        if isinstance(exc, BrokenPipeError):
+            raise ReaderGone from exc
+
+
+def _wants_json(words: list[str]) -> bool:
+    """Tell whether errors are JSON: known before any option could be parsed."""
+    return "--json" in words[: words.index("--") if "--" in words else None]
+
+
+def _from_click(exc: click.ClickException) -> BtplugError:
+    from btplug.errors import UsageError
+
+    where = (
+        exc.ctx.command_path if isinstance(exc, click.UsageError) and exc.ctx else None
+    )
+    fix = f"see: {where} --help" if where else None
+    return UsageError(exc.format_message(), where=where, fix=fix)
+
+
+@click.group(
+    cls=Root,
+    context_settings={"help_option_names": ["--help"], "max_content_width": 100},
+    options_metavar="[OPTIONS]",
+    subcommand_metavar="COMMAND [ARGS]...",
+)
+@click.version_option(btplug.__version__, message="btplug %(version)s")
+@click.option(
+    "--plugin-dir",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Also look for plugins in DIR, for this one call.",
+)
+@click.option(
+    "--in-process", is_flag=True, help="Let transports from --plugin-dir start here."
+)
+@click.option("-v", "--verbose", count=True, help="Log more; -vv for all.")
+@click.option("-q", "--quiet", count=True, help="Log less.")
+@click.option(
+    "--log-level", metavar="LEVEL", help="debug, info, warning, error, critical."
+)
+@click.option(
+    "--log-file", metavar="FILE", help="Log to the end of FILE, not to stderr."
+)
+@click.pass_context
+def root(ctx: click.Context, /, **_: object) -> None:
+    """Host for plugins: commands loaded when called, transports started with them."""
+    host = host_of(ctx)
+    target = ctx.meta.get("btplug.target")
+    if target is not None:
+        ctx.obj = host.start(target)
+
+
+@click.group("run", cls=Run, subcommand_metavar="NAME [ARGS]...")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Set a key of the plugin's configuration, or PLUGIN.KEY of another's.",
+)  # fmt: skip
+@click.option("--json", is_flag=True, help="Print the result as JSON.")
+def run(settings: tuple[str, ...], json: bool) -> None:
+    """Run the plugin NAME.
+
+    Options of btplug stand before NAME; what follows is the plugin's own.
+    """
+
+
+def console() -> NoReturn:
+    """Be the ``btplug`` command: run, flush, and end without the interpreter's rest.
+
+    Tearing the interpreter down costs 10 ms and can do nothing for us any more.
+    """
+    try:
+        root.main()
+        code = 0
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else 1
+    end(code)

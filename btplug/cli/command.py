@@ -1,0 +1,112 @@
+"""A plugin's class -> the Click command that runs it."""
+
+from __future__ import annotations
+
+from inspect import Parameter, cleandoc, signature
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from btplug._calls import click_parameters, data_parameter
+from btplug.errors import BtplugError, PluginLoadError
+
+if TYPE_CHECKING:
+    from btplug.cli.host import Host
+    from btplug.manifest import Manifest
+    from btplug.plugin import CLIPlugin
+
+
+class PluginCommand(click.Command):
+    """A command whose help page ends with the plugin's configuration."""
+
+    configuration: list[tuple[str, str]]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        if self.configuration:
+            with formatter.section("Configuration"):
+                formatter.write_dl(self.configuration)
+
+
+def plugin_command(
+    manifest: Manifest, host: Host, parent: click.Context, args: list[str]
+) -> click.Command:
+    """Load a plugin and make its command; nothing of it is initialised yet.
+
+    Raises:
+        PluginError: It cannot be loaded, or its configuration is broken.
+    """
+    context = host.context or host.start(None)
+    name = host.commands.register_plugin(manifest)
+    cls = host.commands.load_plugin(name)
+    context.settings.set_up_logs_if_used()
+    try:
+        config = host.commands.configure(name)
+    except BtplugError:
+        # Help is for whoever has to mend the configuration.
+        if "--help" not in args:
+            raise
+        config = None
+    host.remember(manifest, context.settings, cls.Config)
+    own = click_parameters(cls)
+    _check(cls, own, manifest)
+    parameters = list(own)
+    has_json = any("--json" in parameter.opts for parameter in own)
+    if not has_json:
+        parameters.append(
+            click.Option(["--json"], is_flag=True, help="Print the result as JSON.")
+        )
+
+    def callback(**values: Any) -> None:
+        from btplug.cli.output import show
+
+        if not has_json and values.pop("json"):
+            host.json = context.wants_json = True
+        data = values.pop(str(data_name), None)
+        show(lambda: host.commands.execute_plugin(name, data, **values), host)
+
+    declared = {str(parameter.name) for parameter in own}
+    data_name = data_parameter(
+        signature(cls.execute).parameters.values(), dict.fromkeys([*declared, "self"])
+    )
+    command = PluginCommand(
+        name,
+        params=parameters,
+        callback=callback,
+        help=cleandoc(cls.__doc__ or manifest.summary),
+        context_settings={
+            "help_option_names": ["--help"],
+            "default_map": _defaults(config, declared),
+            "obj": context.bound(name),
+        },
+    )
+    command.configuration = []
+    if "--help" in args:
+        from btplug.cli.settings import rows
+
+        command.configuration = rows(manifest, context.settings, cls.Config)
+    return command
+
+
+def _check(cls: type[CLIPlugin], own: list[Any], manifest: Manifest) -> None:
+    """Refuse an option that `execute` has no parameter for."""
+    parameters = signature(cls.execute).parameters
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    for option in own:
+        if option.expose_value and option.name not in parameters:
+            raise PluginLoadError(
+                f"found the option {option.name!r} that execute has no parameter for",
+                where=manifest.path,
+                fix=f"add a parameter: def execute(self, data=None, *, {option.name})",
+                plugin=manifest.name,
+            )
+
+
+def _defaults(config: Any, names: set[str]) -> dict[str, Any]:
+    """Return the values of Config fields that are called like an option."""
+    if config is None:
+        return {}
+    if hasattr(config, "keys"):
+        return {name: config[name] for name in names if name in config}
+    return {name: getattr(config, name) for name in names if hasattr(config, name)}

@@ -1,0 +1,95 @@
+"""``btplug config``: show, path, set, unset."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from btplug.cli.lazy import host_of
+
+
+@click.group("config")
+def command() -> None:
+    """Show and change settings; a plugin's code is never run for it."""
+
+
+@command.command("show")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects.")
+@click.pass_context
+def show_settings(ctx: click.Context, name: str | None, as_json: bool) -> None:
+    """Show what is set for the plugin NAME, or for btplug itself, and by what."""
+    from btplug.cli.output import show_rows
+    from btplug.cli.settings import known_settings, own_settings
+    from btplug.settings import Settings
+
+    host = host_of(ctx)
+    settings = Settings(host.home)
+    if name is None:
+        found = own_settings(settings)
+    else:
+        found = known_settings(host.find(name), settings)
+    rows = [setting._asdict() for setting in found]
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        show_rows(rows)
+
+
+@command.command("path")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def show_paths(ctx: click.Context, as_json: bool) -> None:
+    """Show where btplug looks for settings and plugins, and keeps its own files."""
+    from btplug.cli.output import show_mapping
+
+    home = host_of(ctx).home
+    paths = {
+        "config": home.user_config,
+        "settings": home.written(""),
+        "plugins": home.data,
+        "cache": home.cache,
+        "state": home.state_root,
+    }
+    if as_json:
+        click.echo(json.dumps(paths))
+    else:
+        show_mapping(paths)
+
+
+@command.command("set")
+@click.argument("key")
+@click.argument("value")
+@click.pass_context
+def set_key(ctx: click.Context, key: str, value: str) -> None:
+    """Set KEY (PLUGIN.KEY, or one of btplug's own) to VALUE; - reads stdin.
+
+    Your config.yaml is never rewritten; what is set here comes before it.
+    """
+    if value == "-":
+        value = click.get_text_stream("stdin").read().removesuffix("\n")
+    _write(ctx, key, value)
+
+
+@command.command("unset")
+@click.argument("key")
+@click.pass_context
+def unset_key(ctx: click.Context, key: str) -> None:
+    """Take back what 'config set KEY' did."""
+    _write(ctx, key, None)
+
+
+def _write(ctx: click.Context, key: str, value: str | None) -> None:
+    from btplug.errors import BtplugError
+    from btplug.settings import write_setting
+
+    try:
+        path = write_setting(host_of(ctx).home, key, value)
+    except OSError as exc:
+        raise BtplugError(
+            f"the setting could not be written ({exc.strerror})",
+            where=exc.filename,
+            fix="make the folder writable, or choose another with BTPLUG_HOME",
+        ) from exc
+    click.echo(f"{'set' if value is not None else 'removed'}: {path}", err=True)

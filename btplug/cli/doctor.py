@@ -1,0 +1,93 @@
+"""``btplug doctor``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+import btplug
+from btplug.cli.lazy import host_of
+from btplug.errors import BtplugError
+
+if TYPE_CHECKING:
+    from btplug.cli.host import Host
+
+_LIBRARIES = ("click", "httpx", "msgspec", "platformdirs", "pyyaml", "rich")
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> int:
+    """Check btplug and every plugin; start the transports and time them.
+
+    Exit 0 only when nothing is broken.
+    """
+    host = host_of(ctx)
+    found = _found(host)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        _print(found)
+    bad = [p for p in found["plugins"] if p["state"] == "broken"]
+    return 4 if bad or found["settings"] else 0
+
+
+def _found(host: Host) -> dict[str, list[dict[str, object]]]:
+    listing = host.listing()
+    index = listing.state()
+    rows = [row._asdict() for row in listing.rows()]
+    settings: list[dict[str, object]] = []
+    started: dict[str, tuple[float, BtplugError | None]] = {}
+    try:
+        started = host.trial()
+    except BtplugError as exc:
+        settings.append({"error": exc.what, "fix": exc.fix})
+    plugins: list[dict[str, object]] = []
+    for row in rows:
+        seconds, error = started.get(row["name"], (None, None))
+        if row["state"] != "ready" or row["kind"] != "transport":
+            seconds, error = None, None
+        if error is not None:
+            row = {**row, "state": "broken", "error": str(error).replace("\n ", ";")}
+        milliseconds = None if seconds is None else round(seconds * 1000, 1)
+        plugins.append({**row, "milliseconds": milliseconds})
+    return {
+        "versions": _versions(),
+        "places": [
+            {"source": place.source, "path": place.root or "site-packages"}
+            for place in host.finder.places
+        ],
+        "index": [{"state": index, "path": host.home.cache}],
+        "settings": settings,
+        "plugins": plugins,
+    }
+
+
+def _versions() -> list[dict[str, object]]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: list[dict[str, object]] = [
+        {"name": "btplug", "version": btplug.__version__},
+        {"name": "python", "version": sys.version.split()[0]},
+    ]
+    for name in _LIBRARIES:
+        try:
+            found.append({"name": name, "version": version(name)})
+        except PackageNotFoundError:
+            found.append({"name": name, "version": None})
+    return found
+
+
+def _print(found: dict[str, list[dict[str, object]]]) -> None:
+    from btplug.cli.output import show_rows
+
+    for title, rows in found.items():
+        if rows:
+            click.echo(f"{title}:")
+            hidden = ("summary", "path") if title == "plugins" else ()
+            show_rows([{k: v for k, v in r.items() if k not in hidden} for r in rows])
+            click.echo()

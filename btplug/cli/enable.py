@@ -1,0 +1,48 @@
+"""``btplug enable``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import click
+
+from btplug.cli.lazy import host_of
+from btplug.errors import BtplugError
+
+
+@click.command("enable")
+@click.argument("name")
+@click.pass_context
+def command(ctx: click.Context, name: str) -> None:
+    """Let the disabled plugin NAME be used again."""
+    host = host_of(ctx)
+    if not host.home.is_disabled(name):
+        with suppress(BtplugError):
+            if host.finder.find(name) is None:
+                host.unknown(name)
+        click.echo(f"{name} is not disabled", err=True)
+        return
+    mark(os.path.join(host.home.disabled, name), there=False)
+    click.echo(f"{name} is enabled", err=True)
+
+
+def mark(path: str, *, there: bool) -> None:
+    """Make or remove the empty file that says a plugin is disabled.
+
+    Raises:
+        BtplugError: The folder cannot be written.
+    """
+    from btplug._folders import write_atomic
+
+    try:
+        if there:
+            write_atomic(path, b"")
+        else:
+            os.unlink(path)
+    except OSError as exc:
+        raise BtplugError(
+            f"the choice could not be written ({exc.strerror})",
+            where=path,
+            fix="make the folder writable, or choose another with BTPLUG_HOME",
+        ) from exc

@@ -1,0 +1,247 @@
+"""One run of the command line: its options, its plugins, its start and end."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from btplug._discovery import Finder, read_spot
+from btplug._folders import folders, load_cached, observe, settled, store_cached
+from btplug.cli.report import warn
+from btplug.errors import BtplugError, PluginError, UnknownPlugin, UsageError
+from btplug.manifest import FILE, Manifest, Permissions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from btplug._folders import Observation
+    from btplug._index import Listing
+    from btplug._installed import Spot
+    from btplug.context import Context
+    from btplug.registry import CLIPluginRegistry, TransportPluginRegistry
+    from btplug.settings import Settings
+
+
+class Host:
+    """What a run knows; cheap to make, starts nothing by itself.
+
+    Attributes:
+        json: The result is printed as JSON.
+        json_errors: Errors and warnings are.
+    """
+
+    def __init__(
+        self,
+        *,
+        plugin_dirs: tuple[str, ...] = (),
+        in_process: bool = False,
+        log_level: str | None = None,
+        log_file: str | None = None,
+        json_errors: bool = False,
+    ) -> None:
+        self.home = folders()
+        self.finder = Finder(self.home, plugin_dirs)
+        self.in_process = in_process
+        self.json = False
+        self.json_errors = json_errors
+        self._logs = {"log_level": log_level, "log_file": log_file}
+        self.overrides: Mapping[str, Mapping[str, str]] = {}
+        self.context: Context | None = None
+        self.settings: Settings
+        self.commands: CLIPluginRegistry
+        self.transports: TransportPluginRegistry
+        self.started: list[str] = []
+        self._found: dict[str, Manifest] = {}
+        self._unknown: dict[str, tuple[tuple[str, ...], Observation]] = {}
+
+    # -- knowing
+
+    def listing(self) -> Listing:
+        """Return the listing of all plugins."""
+        from btplug._index import Listing
+
+        return Listing(self.finder, in_process=self.in_process)
+
+    def command_names(self) -> list[tuple[str, str]]:
+        """Return (name, summary) of the commands that could be run, from manifests."""
+        return [
+            (row.name, row.summary or "")
+            for row in self.listing().rows("cli")
+            if row.state == "ready"
+        ]
+
+    def find(self, name: str) -> Manifest:
+        """Return the manifest of a plugin, found by its folder.
+
+        Raises:
+            UnknownPlugin: There is none of that name.
+            ManifestError: It is broken.
+        """
+        if name not in self._found:
+            spot = self.finder.find(name)
+            if spot is None:
+                self.unknown(name)
+            try:
+                self._found[name] = self._manifest(spot)
+            except BtplugError as exc:
+                exc.plugin = exc.plugin or name
+                raise
+        return self._found[name]
+
+    def unknown(self, name: str) -> NoReturn:
+        """Raise UnknownPlugin with the nearest name there is."""
+        from btplug.config import nearest
+
+        hint = nearest(name, (found for found, _ in self.command_names()))
+        raise UnknownPlugin(
+            f"no plugin named {name!r}", fix=hint or "see what there is: btplug list"
+        )
+
+    def _manifest(self, spot: Spot) -> Manifest:
+        """Read a manifest, from the cache if its file is as it was."""
+        key = (tuple(spot), observe(os.path.join(spot.root, FILE)))
+        cached = load_cached(self._record(spot.name, spot.root))
+        if isinstance(cached, tuple) and cached[0] == key:
+            found = Manifest._make(cached[1])
+            return found._replace(permissions=Permissions._make(found.permissions))
+        self._unknown[spot.name] = key
+        return read_spot(spot)
+
+    def _record(self, name: str, root: str) -> str:
+        from binascii import crc32
+
+        digest = crc32(os.fsencode(root))
+        return os.path.join(self.home.cache, "manifests", f"{name}-{digest:08x}")
+
+    def remember(self, manifest: Manifest, settings: Settings, config: Any) -> None:
+        """Cache what was read for a plugin, now that its *config* class is known.
+
+        A file with a value for a secret field stays uncached.
+        """
+        key = self._unknown.pop(manifest.name, None)
+        if key is None and not settings.unremembered:
+            return
+        from btplug.schema import secret_fields
+
+        secret = secret_fields(config)
+        if key and settled(key[1]) and not secret & manifest.config.keys():
+            values = (*manifest[:7], tuple(manifest.permissions), *manifest[8:])
+            store_cached(self._record(manifest.name, manifest.root), (key, values))
+        settings.remember(manifest.name, secret)
+
+    # -- starting and stopping
+
+    def trial(self) -> dict[str, tuple[float, BtplugError | None]]:
+        """Start every enabled transport; return what each cost and why it broke."""
+        self.start(None)
+        found = {}
+        for name in self.finder.transports():
+            with suppress(BtplugError):
+                if manifest := self._transport(name, needed=False):
+                    found[name] = manifest
+        return self.transports.start_all(found.values())
+
+    def start(self, target: Manifest | None) -> Context:
+        """Make the context and start the transports that *target* needs into it.
+
+        Args:
+            target: The plugin that will run; None starts no transport.
+
+        Raises:
+            PluginError: A transport that the target's manifest names did not start.
+        """
+        from btplug.context import Context
+        from btplug.registry import CLIPluginRegistry, TransportPluginRegistry
+        from btplug.settings import Settings
+
+        settings = Settings(self.home, overrides=self.overrides, **self._logs)
+        self.settings = settings
+        settings.own_logs()
+        if any(self._logs.values()):
+            settings.set_up_logs()
+        screen = None
+        if os.isatty(2):
+            from btplug.cli.screen import Terminal
+
+            screen = Terminal()
+        self.context = Context(settings, screen)
+        self.context.wants_json = self.json
+        self.commands = CLIPluginRegistry(self.context)
+        self.transports = TransportPluginRegistry(self.context)
+        if target is not None:
+            self._start_transports(target)
+        return self.context
+
+    def _start_transports(self, target: Manifest) -> None:
+        named = target.transports
+        names = self.finder.transports() if named is None else named
+        found = {}
+        for name in names:
+            try:
+                if manifest := self._transport(name, needed=named is not None):
+                    found[name] = manifest
+            except BtplugError as exc:
+                self._broken(name, exc, needed=named is not None)
+        for name, (_, error) in self.transports.start_all(found.values()).items():
+            if error is not None:
+                self._broken(name, error, needed=named is not None)
+        self.started = [name for name in found if name in self.transports]
+        for name in self.started:
+            config = type(self.transports[name]).Config
+            self.remember(found[name], self.settings, config)
+
+    def _transport(self, name: str, *, needed: bool) -> Manifest | None:
+        manifest = self.find(name)
+        fix = None
+        if manifest.kind != "transport":
+            fix = "name a transport under 'transports:'"
+        elif self.home.is_disabled(name):
+            fix = f"enable it with: btplug enable {name}"
+        elif manifest.source == "plugin-dir" and not self.in_process:
+            fix = "add --in-process, in front of the command, if you trust its code"
+        if fix is None:
+            return manifest
+        if needed:
+            raise PluginError(f"the transport {name!r} may not start", fix=fix)
+        return None
+
+    def _broken(self, name: str, error: BtplugError, *, needed: bool) -> None:
+        error.plugin = name
+        if needed:
+            raise error
+        assert self.context is not None
+        self.context.transports.mark_broken(name, error)
+        warn(error, json=self.json_errors)
+
+    def runnable(self, manifest: Manifest) -> None:
+        """Refuse what is no command, or is disabled.
+
+        Raises:
+            UsageError: It is a transport.
+            PluginError: It is disabled.
+        """
+        if manifest.kind != "cli":
+            raise UsageError(
+                f"{manifest.name!r} is a transport, expected a command",
+                fix="plugins use it: btplug run send URL",
+                plugin=manifest.name,
+            )
+        if self.home.is_disabled(manifest.name):
+            raise PluginError(
+                f"{manifest.name!r} is disabled",
+                where=manifest.path,
+                fix=f"enable it with: btplug enable {manifest.name}",
+                plugin=manifest.name,
+            )
+
+    def stop(self) -> int:
+        """Shut everything down; return the exit code of the plugin's own failure."""
+        if self.context is None:
+            return 0
+        failed = self.commands.shut_down()
+        for error in (*failed, *self.transports.shut_down()):
+            warn(error, json=self.json_errors)
+        self.context.close()
+        self.context = None
+        return failed[0].exit_code if failed else 0

@@ -1,0 +1,111 @@
+"""``btplug info``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from btplug.cli.lazy import host_of
+from btplug.cli.report import warn
+from btplug.errors import BtplugError
+
+if TYPE_CHECKING:
+    from btplug.cli.host import Host
+    from btplug.manifest import Manifest
+
+
+@click.command("info")
+@click.argument("name")
+@click.option("--options", is_flag=True, help="Show options and arguments; loads NAME.")
+@click.option(
+    "--schema", is_flag=True, help="Print the JSON Schema of its settings; loads NAME."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(
+    ctx: click.Context, name: str, options: bool, schema: bool, as_json: bool
+) -> None:
+    """Show the manifest of the plugin NAME and where its settings come from."""
+    host = host_of(ctx)
+    manifest = host.find(name)
+    if schema:
+        from btplug.schema import json_schema
+
+        _print(json_schema(_load(host, manifest).Config), indent=2)
+    elif options:
+        _show_options(_load(host, manifest), as_json)
+    else:
+        _show(host, manifest, as_json)
+
+
+def _show(host: Host, manifest: Manifest, as_json: bool) -> None:
+    from btplug.cli.settings import known_settings
+    from btplug.settings import Settings
+
+    row = next(r for r in host.listing().rows() if r.path == manifest.path)
+    facts: dict[str, object] = {
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "summary": manifest.summary,
+        "version": manifest.version,
+        "api": manifest.api,
+        "entry": manifest.entry,
+        "transports": manifest.transports,
+        "permissions": manifest.permissions._asdict(),
+        "source": manifest.source,
+        "state": row.state,
+        "error": row.error,
+        "path": manifest.path,
+    }
+    try:
+        known = known_settings(manifest, Settings(host.home))
+    except BtplugError as exc:
+        # A broken file of the user's is no reason to show nothing.
+        warn(exc, json=as_json)
+        known = []
+    if as_json:
+        config = {s.key: {"value": s.value, "origin": s.origin} for s in known}
+        _print({**facts, "config": config})
+        return
+    from btplug.cli.output import show_mapping, show_rows
+
+    show_mapping({key: value for key, value in facts.items() if value is not None})
+    if known:
+        click.echo()
+        show_rows([setting._asdict() for setting in known])
+
+
+def _load(host: Host, manifest: Manifest) -> Any:
+    """Load the plugin, initialise nothing."""
+    from btplug._life import Life
+
+    context = host.start(None)
+    return Life(manifest, context, context.work).load()
+
+
+def _show_options(cls: Any, as_json: bool) -> None:
+    from btplug._calls import click_parameters
+
+    rows = [
+        {
+            "name": parameter.name,
+            "kind": parameter.param_type_name,
+            "words": list(parameter.opts),
+            "type": parameter.type.name,
+            "required": parameter.required,
+            "help": getattr(parameter, "help", None),
+        }
+        for parameter in click_parameters(cls)
+    ]
+    if as_json:
+        _print(rows)
+        return
+    from btplug.cli.output import show_rows
+
+    show_rows([{**row, "words": " ".join(row["words"])} for row in rows])
+
+
+def _print(value: object, indent: int | None = None) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=indent))

@@ -1,0 +1,187 @@
+"""Groups whose commands are known by manifest and made when called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from btplug.cli.host import Host
+from btplug.errors import BtplugError, UnknownPlugin, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from btplug.manifest import Manifest
+
+
+class Stub(click.Command):
+    """Stands in for a plugin: knows its help row, not its code."""
+
+    def __init__(self, name: str, summary: str, manifest: Manifest | None) -> None:
+        super().__init__(name, help=summary)
+        self.manifest = manifest
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Load the plugin and let its own command make the context.
+
+        Click calls this after the start-up callback, for ``run NAME`` and for the
+        short form alike, and never for help or a listing.
+        """
+        assert parent is not None
+        assert self.manifest is not None
+        completing = parent.resilient_parsing
+        if completing and self.manifest.source != "shipped":
+            return super().make_context(info_name, [], parent, **extra)
+        from btplug.cli.command import plugin_command
+
+        command = plugin_command(self.manifest, host_of(parent), parent, args)
+        return command.make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> None:
+        # Click runs a command without a callback as a silent no-op.
+        raise RuntimeError(f"stub {self.name!r} was run instead of its plugin")
+
+
+class PluginGroup(click.Group):
+    """A group that has every CLI plugin as a command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, _ in host_of(ctx).command_names()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        host = host_of(ctx)
+        try:
+            manifest = host.find(cmd_name)
+            host.runnable(manifest)
+        except UnknownPlugin:
+            return None
+        except BtplugError:
+            if ctx.resilient_parsing:
+                return None
+            raise
+        return Stub(cmd_name, manifest.summary, manifest)
+
+    def plugin_rows(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Return the rows of a help page, without reading a plugin one by one."""
+        return host_of(ctx).command_names()
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        rows = self.plugin_rows(ctx)
+        found = [CompletionItem(n, help=h) for n, h in rows if n.startswith(incomplete)]
+        if incomplete.startswith("-"):
+            found += click.Command.shell_complete(self, ctx, incomplete)
+        return found
+
+
+class Run(PluginGroup):
+    """``btplug run``: any plugin, also one whose name a built-in command has."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, *rest = args
+        command = self.get_command(ctx, name)
+        if command is None and not ctx.resilient_parsing:
+            host_of(ctx).unknown(name)
+        return name if command else None, command, rest
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        write_rows(formatter, "Plugins", self.plugin_rows(ctx))
+
+
+def write_rows(
+    formatter: click.HelpFormatter, title: str, rows: list[tuple[str, str]]
+) -> None:
+    """Write a section of a help page, if there is anything in it."""
+    if rows:
+        with formatter.section(title):
+            formatter.write_dl(rows)
+
+
+def host_of(ctx: click.Context) -> Host:
+    """Return the host of this run; made when first asked for.
+
+    Completion never runs the start-up callback, so this does not wait for it.
+    """
+    root = ctx.find_root()
+    host = root.meta.get("btplug.host")
+    if host is None:
+        given = root.params
+        verbosity = (given.get("verbose") or 0) - (given.get("quiet") or 0)
+        level = {0: None, 1: "info"}.get(verbosity, "debug")
+        if verbosity < 0:
+            level = "error" if verbosity == -1 else "critical"
+        host = root.meta["btplug.host"] = Host(
+            plugin_dirs=given.get("plugin_dir") or (),
+            in_process=bool(given.get("in_process")),
+            log_level=given.get("log_level") or level,
+            log_file=given.get("log_file"),
+            json_errors=bool(root.meta.get("btplug.json")),
+        )
+    assert isinstance(host, Host)
+    return host
+
+
+def overrides(name: str, settings: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Sort the words of ``--set`` by plugin; those without one are of *name*.
+
+    Raises:
+        UsageError: A word is not KEY=VALUE.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for word in settings:
+        key, equals, text = word.partition("=")
+        plugin, _, field = key.rpartition(".")
+        if not equals or not field:
+            raise UsageError(
+                f"--set: found {word!r}, expected KEY=VALUE",
+                fix=f"see the keys with: btplug config show {name}",
+            )
+        found.setdefault(plugin or name, {})[field] = text
+    return found
+
+
+def target_of(ctx: click.Context, args: list[str]) -> Manifest | None:
+    """Return the manifest of the plugin that *args* will run, or None.
+
+    None also for help: nothing is started to print it. Errors are left to the place
+    where they belong, which comes later.
+    """
+    head, *rest = args
+    group = ctx.command
+    assert isinstance(group, click.Group)
+    if head == "run":
+        run = group.get_command(ctx, "run")
+        assert run is not None
+        try:
+            parser = run.make_parser(click.Context(run, parent=ctx))
+            options, rest, _ = parser.parse_args(rest)
+        except click.UsageError:
+            return None
+        if options.get("help") or not rest:
+            return None
+        head, *rest = rest
+        host = host_of(ctx)
+        host.overrides = overrides(head, options.get("settings") or ())
+        host.json = bool(options.get("json"))
+    if "--help" in (rest[: rest.index("--")] if "--" in rest else rest):
+        return None
+    try:
+        manifest = host_of(ctx).find(head)
+        host_of(ctx).runnable(manifest)
+    except BtplugError:
+        return None
+    return manifest

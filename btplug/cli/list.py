@@ -1,0 +1,32 @@
+"""``btplug list``."""
+
+from __future__ import annotations
+
+import click
+
+from btplug.cli.lazy import host_of
+
+
+@click.command("list")
+@click.option("--kind", type=click.Choice(["cli", "transport"]), help="Only this kind.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects.")
+@click.pass_context
+def command(ctx: click.Context, kind: str | None, as_json: bool) -> None:
+    """List the plugins there are, from their manifests alone."""
+    listing = host_of(ctx).listing()
+    if as_json:
+        click.echo(listing.json(kind), nl=False)
+        return
+    from btplug.cli.output import show_rows
+
+    show_rows(
+        {
+            "name": row.name,
+            "kind": row.kind,
+            "version": row.version,
+            "state": row.state,
+            "source": row.source,
+            "summary": row.summary or row.error,
+        }
+        for row in listing.rows(kind)
+    )

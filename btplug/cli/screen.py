@@ -1,0 +1,56 @@
+"""What the host draws for a plugin on a terminal; on stderr, so pipes stay clean."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from btplug.context import Screen
+from btplug.logs import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+T = TypeVar("T")
+
+
+class Terminal(Screen):
+    """Draws with rich, asks with Click."""
+
+    @contextmanager
+    def status(self, text: str) -> Iterator[object]:
+        from rich.console import Console
+        from rich.text import Text
+
+        with Console(stderr=True).status(Text(escape(text))):
+            yield None
+
+    def progress(
+        self, items: Iterable[T], label: str, total: int | None
+    ) -> Iterator[T]:
+        from rich.console import Console
+        from rich.progress import track
+
+        console = Console(stderr=True)
+        text = escape(label).replace("[", r"\[")
+        yield from track(items, text, total=total, console=console, transient=True)
+
+    def ask(self, question: str, default: str | None, secret: bool) -> str:
+        if not _can_ask():
+            return super().ask(question, default, secret)
+        answer: str = click.prompt(
+            escape(question), default=default, hide_input=secret, err=True
+        )
+        return answer
+
+    def confirm(self, question: str, default: bool | None) -> bool:
+        if not _can_ask():
+            return super().confirm(question, default)
+        return click.confirm(escape(question), default=default, err=True)
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()

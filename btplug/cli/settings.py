@@ -1,0 +1,63 @@
+"""Settings of a plugin as rows for help pages and listings, secrets masked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from btplug._secrets import visibility
+from btplug.cli.output import cell
+from btplug.settings import HOST
+
+if TYPE_CHECKING:
+    from btplug.manifest import Manifest
+    from btplug.settings import Settings
+
+MASK = "***"
+
+
+class Shown(NamedTuple):
+    """One setting as it may be shown."""
+
+    key: str
+    value: object
+    origin: str
+
+
+def known_settings(manifest: Manifest, settings: Settings) -> list[Shown]:
+    """Return what files, environment and ``--set`` say; runs no plugin code.
+
+    A value is shown only where the source tells that its field is no Secret.
+
+    Raises:
+        ConfigError: A file of the user's is broken.
+    """
+    allowed = visibility(manifest.root)
+    return [
+        Shown(key, setting.value if allowed.shows(key) else MASK, setting.origin)
+        for key, setting in sorted(settings.of(manifest).items())
+    ]
+
+
+def rows(
+    manifest: Manifest, settings: Settings, config: type | None
+) -> list[tuple[str, str]]:
+    """Return (key, ``value (origin)``) of a loaded plugin, defaults included."""
+    from btplug.errors import BtplugError
+    from btplug.schema import defaults, secret_fields
+
+    try:
+        effective = settings.of(manifest)
+    except BtplugError as exc:
+        return [("cannot be read", exc.what)]
+    secret = secret_fields(config)
+    found = {key: (value, "default") for key, value in defaults(config).items()}
+    found |= {key: (s.value, s.origin) for key, s in effective.items()}
+    return [
+        (key, f"{MASK if key in secret else cell(value)} ({origin})")
+        for key, (value, origin) in found.items()
+    ]
+
+
+def own_settings(settings: Settings) -> list[Shown]:
+    """Return the settings of btplug itself."""
+    return [Shown(key, *settings.host_setting(key)[:2]) for key in HOST]
