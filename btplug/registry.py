@@ -165,11 +165,12 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
         return life.configure()
 
     def execute_plugin(
-        self, name: str, data: object = None, **options: object
+        self, name: str, /, data: object = None, **options: object
     ) -> Any:  # what a plugin returns is its own affair
         """Run a plugin: before_execute, execute, after_execute.
 
         Args:
+            name: By position only: a plugin may well have an option called so.
             options: Passed by name, unconverted; a missing one takes the default of
                 the plugin's configuration or of its option.
 

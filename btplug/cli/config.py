@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
@@ -68,7 +69,7 @@ def set_key(ctx: click.Context, key: str, value: str) -> None:
     Your config.yaml is never rewritten; what is set here comes before it.
     """
     if value == "-":
-        value = click.get_text_stream("stdin").read().removesuffix("\n")
+        value = sys.stdin.read().removesuffix("\n")
     _write(ctx, key, value)
 
 

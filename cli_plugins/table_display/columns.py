@@ -76,6 +76,8 @@ def parse_columns(given: object) -> list[Column]:
         return []
     if isinstance(given, str):
         return list(_from_text(given))
+    if isinstance(given, (Column, Mapping)):
+        given = [given]
     if not isinstance(given, Iterable):
         raise _wrong(given, f"{FORM} separated by commas, or a list of columns")
     found: list[Column] = []

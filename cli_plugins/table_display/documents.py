@@ -56,10 +56,6 @@ def decode(text: str, where: str, *, line: int = 0) -> object:
         DataError: ``file:line: found X, expected Y``.
     """
     at = f"{where}:{line}" if line else where
-    deep = DataError(
-        f"{at}: found deeper nesting, expected at most {DEPTH} levels",
-        fix="flatten the data",
-    )
     try:
         value: object = _DECODER.decode(text)
     except json.JSONDecodeError as exc:
@@ -74,10 +70,17 @@ def decode(text: str, where: str, *, line: int = 0) -> object:
             fix="put it in quotes, as text",
         ) from exc
     except RecursionError as exc:
-        raise deep from exc
+        raise _deep(at) from exc
     if text.count("[") + text.count("{") > DEPTH and _is_deep(value):
-        raise deep
+        raise _deep(at)
     return value
+
+
+def _deep(where: str) -> DataError:
+    return DataError(
+        f"{where}: found deeper nesting, expected at most {DEPTH} levels",
+        fix="flatten the data",
+    )
 
 
 def _broken(exc: json.JSONDecodeError, where: str, line: int) -> DataError:

@@ -45,13 +45,15 @@ def csv_records(source: Source, delimiter: str) -> Iterator[Record]:
 
 
 def _header(names: list[str], where: str) -> list[str]:
-    for index, name in enumerate(names):
-        if name in names[:index]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
             raise DataError(
                 f"{where}: found the column {name!r} twice in the header, "
                 "expected each name once",
                 fix="rename one of the two",
             )
+        seen.add(name)
     return names
 
 
