@@ -174,6 +174,14 @@ def read_spot(spot: Spot) -> Manifest:
     return manifest
 
 
+def by_name(spots: list[Spot]) -> dict[str, list[Spot]]:
+    """Sort spots by name; more than one of a name in one place is a clash."""
+    found: dict[str, list[Spot]] = {}
+    for spot in spots:
+        found.setdefault(spot.name, []).append(spot)
+    return found
+
+
 def clash(name: str, spots: list[Spot]) -> ManifestError:
     """Make the error of two plugins of one name in one place: both are broken."""
     return ManifestError(
@@ -202,13 +210,10 @@ def scan_directory(directory: str, kind: str) -> Iterator[Manifest | PluginError
     if os.path.basename(root) == FOLDERS[kind]:
         shelves[0] = (kind, root)
     spots = [s for k, shelf in shelves for s in shelf_spots(shelf, k, "directory")]
-    for spot in spots:
-        twins = [other for other in spots if other.name == spot.name]
-        if len(twins) > 1:
-            yield clash(spot.name, twins)
-            continue
+    for name, twins in by_name(spots).items():
+        spot = twins[0]
         try:
-            yield read_spot(spot)
+            yield read_spot(spot) if len(twins) == 1 else clash(name, twins)
         except PluginError as exc:
             exc.plugin = spot.name if is_name(spot.name) else None
             yield exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from btplug._discovery import clash, read_spot
+from btplug._discovery import by_name, clash, read_spot
 from btplug._folders import load_cached, observe, settled, store_cached
 from btplug.errors import ManifestError, PluginError
 from btplug.manifest import FILE, is_name
@@ -115,13 +115,13 @@ class Listing:
                     seen[path] = observe(path)
                     if seen[path] is None:
                         seen[folder] = observe(folder)
-            spots = self._finder.spots(place)
-            for spot in spots:
+            named = by_name(self._finder.spots(place))
+            for spot in (spot for twins in named.values() for spot in twins):
                 path = os.path.join(spot.root, FILE)
                 seen[path] = observe(path)
-                twins = [other for other in spots if other.name == spot.name]
-                rows.append(self._row(spot, twins, taken, known, seen[path]))
-            taken.update(spot.name for spot in spots)
+                row = self._row(spot, named[spot.name], taken, known, seen[path])
+                rows.append(row)
+            taken.update(named)
         rows.sort(key=lambda row: (row.name, row.state == "shadowed"))
         self._store(key, rows, seen)
         return rows

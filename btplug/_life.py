@@ -109,6 +109,7 @@ class Life(Generic[T]):
 
     def _initialise(self) -> tuple[T, Call]:
         self._load()
+        self._context.settings.set_up_logs_if_used()
         what = f"{self.manifest.name} failed to initialise"
 
         def initialise() -> tuple[T, Call]:

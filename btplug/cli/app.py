@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any, NoReturn
 
 import click
 
 import btplug
-from btplug.cli import report
-from btplug.cli.ending import Terminated, end, hurried, signals_watched
+from btplug.cli.ending import (
+    end,
+    hurried,
+    open_missing,
+    output_watched,
+    signals_watched,
+)
 from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
-from btplug.errors import BtplugError, PluginExit
 
 # Name to help row; each lives in a module of its own, imported when called.
 BUILT_IN = {
@@ -24,10 +27,6 @@ BUILT_IN = {
     "list": "List the plugins there are",
     "run": "Run a plugin",
 }
-
-
-class ReaderGone(Exception):
-    """Whoever read our output went away; not an OSError, which Click would eat."""
 
 
 class Root(PluginGroup):
@@ -78,13 +77,13 @@ class Root(PluginGroup):
         **extra: Any,
     ) -> click.Context:
         json = _wants_json(args)
-        with _reader_watched():
+        with output_watched():
             ctx = super().make_context(info_name, args, parent, **extra)
         ctx.meta["btplug.json"] = json
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _reader_watched(), signals_watched():
+        with output_watched(), signals_watched():
             try:
                 code = super().invoke(ctx) or 0
             except BaseException:
@@ -123,53 +122,17 @@ class Root(PluginGroup):
                 words, prog_name or "btplug", complete_var, False, **extra
             )
             return code if isinstance(code, int) else 0
-        except BtplugError as exc:
-            report.fail(exc, json=json)
-            return exc.exit_code
-        except PluginExit as exc:
-            if exc.message:
-                report.say(exc.message)
-            return exc.code
-        except click.ClickException as exc:
-            if json:
-                report.fail(_from_click(exc), json=True)
-            else:
-                exc.show()
-            return exc.exit_code
-        except (click.Abort, KeyboardInterrupt):
-            return 130
-        except Terminated:
-            return 143
-        except ReaderGone:
-            # What is left in the buffer has no reader either.
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
-            return 141
-        except Exception as exc:
-            report.defect(exc, json=json)
-            return 70
+        except SystemExit:
+            raise
+        except BaseException as exc:
+            from btplug.cli.report import outcome
 
-
-class _reader_watched:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, exc: object, trace: object) -> None:
-        if isinstance(exc, BrokenPipeError):
-            raise ReaderGone from exc
+            return outcome(exc, json=json)
 
 
 def _wants_json(words: list[str]) -> bool:
     """Tell whether errors are JSON: known before any option could be parsed."""
     return "--json" in words[: words.index("--") if "--" in words else None]
-
-
-def _from_click(exc: click.ClickException) -> BtplugError:
-    from btplug.errors import UsageError
-
-    where = (
-        exc.ctx.command_path if isinstance(exc, click.UsageError) and exc.ctx else None
-    )
-    fix = f"see: {where} --help" if where else None
-    return UsageError(exc.format_message(), where=where, fix=fix)
 
 
 @click.group(
@@ -224,6 +187,7 @@ def console() -> NoReturn:
 
     Tearing the interpreter down costs 10 ms and can do nothing for us any more.
     """
+    open_missing()
     try:
         root.main()
         code = 0

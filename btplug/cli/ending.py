@@ -8,13 +8,17 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from btplug.cli.report import say
+from btplug.errors import BtplugError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Seconds that threads a plugin left behind get to finish.
 GRACE = 2.0
+
+
+class ReaderGone(Exception):
+    """Whoever read our output went away; not an OSError, which Click would eat."""
 
 
 class Terminated(BaseException):
@@ -58,6 +62,46 @@ def hurried() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def output_watched() -> Iterator[None]:
+    """Tell the ways in which stdout fails from everything else.
+
+    Raises:
+        ReaderGone: The other end of the pipe was closed.
+        BtplugError: The output could not be written.
+    """
+    try:
+        yield
+    except BrokenPipeError as exc:
+        _forget_output()
+        raise ReaderGone from exc
+    except OSError as exc:
+        import errno
+
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+            raise
+        _forget_output()
+        raise BtplugError(
+            f"the output could not be written: {exc.strerror}",
+            fix="make room, or write it somewhere else",
+        ) from exc
+
+
+def _forget_output() -> None:
+    """Let nothing try to write again what is left in the buffer."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+
+
+def open_missing() -> None:
+    """Put the null device where stdin, stdout or stderr was closed.
+
+    Otherwise the next file that is opened takes their number, and gets their data.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open
+
+
 def end(code: int) -> NoReturn:
     """End the process after threads had their grace and the output is flushed.
 
@@ -74,6 +118,8 @@ def end(code: int) -> NoReturn:
     except BrokenPipeError:
         code = code or 141
     except OSError as exc:
+        from btplug.cli.report import say
+
         say(f"btplug: error: the output could not be written: {exc.strerror}")
         code = code or 1
     os._exit(code)
@@ -91,4 +137,6 @@ def _wait_for_threads() -> None:
     for thread in others:
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
+            from btplug.cli.report import say
+
             say(f"btplug: warning: the thread {thread.name!r} was left running")

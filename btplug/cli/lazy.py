@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from btplug.cli.host import Host
 from btplug.errors import BtplugError, UnknownPlugin, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from btplug.cli.host import Host
     from btplug.manifest import Manifest
 
 
@@ -119,6 +119,9 @@ def host_of(ctx: click.Context) -> Host:
     root = ctx.find_root()
     host = root.meta.get("btplug.host")
     if host is None:
+        # Imported here: `--version` and a wrong option do without.
+        from btplug.cli.host import Host
+
         given = root.params
         verbosity = (given.get("verbose") or 0) - (given.get("quiet") or 0)
         level = {0: None, 1: "info"}.get(verbosity, "debug")
@@ -131,8 +134,7 @@ def host_of(ctx: click.Context) -> Host:
             log_file=given.get("log_file"),
             json_errors=bool(root.meta.get("btplug.json")),
         )
-    assert isinstance(host, Host)
-    return host
+    return cast("Host", host)
 
 
 def overrides(name: str, settings: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import sys
 
-from btplug.errors import BtplugError
+import click
+
+from btplug.cli.ending import ReaderGone, Terminated
+from btplug.errors import BtplugError, PluginExit, UsageError
 from btplug.logs import escape
 
 
 def warn(error: BtplugError, *, json: bool) -> None:
     """Say in one line what went wrong and does not stop the run."""
     if json:
-        _say(_object(error, "warning"))
+        say(_object(error, "warning"))
         return
     name = f"{error.plugin}: " if error.plugin else ""
     fix = f" ({error.fix})" if error.fix else ""
     text = f"{name}{error.what}{fix}".replace("\n", " ")
-    _say(f"btplug: warning: {escape(text)}")
+    say(f"btplug: warning: {escape(text)}")
 
 
 def fail(error: BtplugError, *, json: bool) -> None:
@@ -25,36 +28,60 @@ def fail(error: BtplugError, *, json: bool) -> None:
     if os.environ.get("BTPLUG_DEBUG"):
         import traceback
 
-        _say("".join(traceback.format_exception(error)).rstrip())
+        say("".join(traceback.format_exception(error)).rstrip())
     if json:
-        _say(_object(error, "error"))
+        say(_object(error, "error"))
     else:
-        _say(f"btplug: error: {escape(str(error), keep=chr(10))}")
+        say(f"btplug: error: {escape(str(error), keep=chr(10))}")
 
 
-def defect(error: BaseException, *, json: bool) -> None:
-    """Say that btplug itself is at fault, with all that helps to find it."""
-    import traceback
+def outcome(exc: BaseException, *, json: bool) -> int:
+    """Report what ended the run and return its exit code."""
+    if isinstance(exc, BtplugError):
+        fail(exc, json=json)
+        return exc.exit_code
+    if isinstance(exc, PluginExit):
+        if exc.message:
+            say(escape(exc.message, keep="\n\t"))
+        return exc.code
+    if isinstance(exc, click.ClickException):
+        if json:
+            fail(_from_click(exc), json=True)
+        else:
+            exc.show()
+        return exc.exit_code
+    if isinstance(exc, (click.Abort, KeyboardInterrupt)):
+        return 130
+    if isinstance(exc, Terminated):
+        return 143
+    if isinstance(exc, ReaderGone):
+        return 141
+    fail(_defect(exc), json=json)
+    return 70
 
-    wrapped = BtplugError(
-        f"a defect in btplug: {type(error).__name__}: {error}",
+
+class _Defect(BtplugError):
+    exit_code = 70
+
+
+def _defect(exc: BaseException) -> _Defect:
+    found = _Defect(
+        f"a defect in btplug: {type(exc).__name__}: {exc}",
         fix="report it, with the command and what BTPLUG_DEBUG=1 shows",
     )
-    wrapped.__dict__["exit_code"] = 70
-    if os.environ.get("BTPLUG_DEBUG"):
-        _say("".join(traceback.format_exception(error)).rstrip())
-    if json:
-        _say(_object(wrapped, "error"))
-    else:
-        _say(f"btplug: error: {escape(str(wrapped), keep=chr(10))}")
+    found.__cause__ = exc
+    return found
+
+
+def _from_click(exc: click.ClickException) -> UsageError:
+    ctx = exc.ctx if isinstance(exc, click.UsageError) else None
+    where = ctx.command_path if ctx else None
+    fix = f"see: {where} --help" if where else None
+    return UsageError(exc.format_message(), where=where, fix=fix)
 
 
 def say(text: str) -> None:
     """Write a line to stderr; a closed stderr is no reason to fail."""
-    _say(text)
-
-
-def _say(text: str) -> None:
     if sys.stderr is not None:
         try:
             sys.stderr.write(f"{text}\n")

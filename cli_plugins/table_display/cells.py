@@ -11,6 +11,7 @@ from btplug.logs import escape
 Record = Mapping[str, object]
 
 MISSING: Final = object()
+NO_ROWS = "(no rows)\n"
 
 # Spaces of Japanese, French and typography: not printable to Python, no harm to a
 # terminal. Everything else that is not printable is shown as its escape.
@@ -55,18 +56,19 @@ def lookup(record: Record, key: str) -> object:
     for part in key.split("."):
         if isinstance(found, Mapping) and part in found:
             found = found[part]
-        elif isinstance(found, (list, tuple)) and _index(part) < len(found):
-            found = found[_index(part)]
+        elif isinstance(found, (list, tuple)) and -1 < (at := _index(part)) < len(
+            found
+        ):
+            found = found[at]
         else:
             return MISSING
     return found
 
 
-def _index(part: str) -> float | int:
+def _index(part: str) -> int:
     # isdecimal() alone is true for '٣'; the length keeps int() from its digit limit.
-    if part.isascii() and part.isdecimal() and len(part) < 10:
-        return int(part)
-    return float("inf")
+    good = part.isascii() and part.isdecimal() and len(part) < 10
+    return int(part) if good else -1
 
 
 def number(value: object) -> int | float | None:
@@ -120,9 +122,7 @@ def _nested(value: object) -> str:
     if isinstance(value, Mapping):
         value = dict(value)
     try:
-        return json.dumps(
-            value, ensure_ascii=False, separators=(",", ":"), default=str
-        )
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
     except (TypeError, ValueError, RecursionError):
         # A cycle, keys that are no texts, thousands of levels: only from a library.
         return f"<{type(value).__name__}>"
@@ -156,6 +156,23 @@ def _formatted(value: int | float, form: str) -> str:
         return format(value, form)
     except (OverflowError, ValueError):
         return plain(value)
+
+
+def aligned(align: str, key: str, seen: list[Record]) -> str:
+    """Return *align*, or the one that fits what was seen: numbers stand right."""
+    return align or ("right" if _numeric(key, seen) else "left")
+
+
+def _numeric(key: str, seen: list[Record]) -> bool:
+    """Tell whether a column holds numbers and nothing else, but for gaps."""
+    found = False
+    for record in seen:
+        value = lookup(record, key)
+        if value is not MISSING and value is not None:
+            if number(value) is None:
+                return False
+            found = True
+    return found
 
 
 def size(text: str) -> int:

@@ -8,16 +8,18 @@ from .cells import Look, Record, size
 from .source import DataError
 from .table import Laid
 
-# Corners and crossings of rich's box.ROUNDED and box.ASCII2: left, line, cross, right.
-_ROUNDED = ("╭─┬╮", "├─┼┤", "╰─┴╯", "│")
-_ASCII = ("+-++", "+-++", "+-++", "|")
+# Of rich's box.ROUNDED and box.ASCII2: left corner, line, crossing, right corner.
+_Edge = tuple[str, str, str, str]
+_ROUNDED = (("╭", "─", "┬", "╮"), ("├", "─", "┼", "┤"), ("╰", "─", "┴", "╯"))
+_ASCII = (("+", "-", "+", "+"),) * 3
 
 
 def by_line(
     laid: list[Laid], first: list[Record], rest: Iterable[Record], look: Look
 ) -> Iterator[str]:
     """Yield the head with the first row, then every row, then the lower edge."""
-    top, middle, bottom, bar = _ASCII if look.ascii else _ROUNDED
+    top, middle, bottom = _ASCII if look.ascii else _ROUNDED
+    bar = "|" if look.ascii else "│"
     if look.styled:
         bar = _dim(bar)
     head = _edge(laid, top, look) + _row([c.title for c in laid], laid, bar, look)
@@ -33,7 +35,7 @@ def by_line(
     yield head + _edge(laid, bottom, look)
 
 
-def _edge(laid: list[Laid], form: str, look: Look) -> str:
+def _edge(laid: list[Laid], form: _Edge, look: Look) -> str:
     left, line, cross, right = form
     text = left + cross.join(line * (c.width + 2) for c in laid) + right
     return (_dim(text) if look.styled else text) + "\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from btplug import UsageError
@@ -27,6 +28,32 @@ _FORM = re.compile(
     r"""(?P<op>[!=<>~]+)(?P<value>.*)""",
     re.DOTALL,
 )
+
+
+class Query:
+    """Filters, orders and limits records, in this order.
+
+    Args:
+        where: Conditions, all of which must be true.
+
+    Raises:
+        UsageError: A condition or *sort* is not well formed.
+    """
+
+    def __init__(
+        self, where: Iterable[str], sort: str | None, limit: int | None
+    ) -> None:
+        self._conditions = [Condition(text) for text in where]
+        self._sort = None if sort is None else _sort_key(sort)
+        self._limit = limit
+
+    def __call__(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield what is left; nothing is read before the first is asked for."""
+        for condition in self._conditions:
+            records = filter(condition, records)
+        if self._sort is not None:
+            records = ordered(records, *self._sort)
+        yield from islice(records, self._limit)
 
 
 class Condition:
@@ -86,17 +113,12 @@ def _wrong(text: str, expected: str) -> UsageError:
     )
 
 
-def ordered(records: Iterable[Record], sort: str) -> list[Record]:
-    """Return *records* sorted by a key, downwards where it begins with ``-``.
+def ordered(records: Iterable[Record], key: str, down: bool) -> list[Record]:
+    """Return *records* sorted by *key*, downwards if *down*.
 
     Numbers come first, then texts, then null and NaN, then records without the key;
-    ``-`` turns numbers and texts round and leaves the groups where they are. Equal
-    ones keep their order.
-
-    Raises:
-        UsageError: There is no key in *sort*.
+    downwards, the groups stay where they are. Equal ones keep their order.
     """
-    key, down = sort_key(sort)
     numbers: list[tuple[int | float, Record]] = []
     texts: list[tuple[str, Record]] = []
     nulls: list[Record] = []
@@ -118,8 +140,8 @@ def ordered(records: Iterable[Record], sort: str) -> list[Record]:
     return [*(r for _, r in numbers), *(r for _, r in texts), *nulls, *without]
 
 
-def sort_key(sort: str) -> tuple[str, bool]:
-    """Split the text of ``--sort`` into its key and whether it goes downwards."""
+def _sort_key(sort: str) -> tuple[str, bool]:
+    """Split the text of --sort into its key and whether it goes downwards."""
     key = sort.removeprefix("-").strip()
     if not key:
         raise UsageError(

@@ -37,31 +37,32 @@ class Source:
         path: A file or anything else that can be read; ``-`` is stdin.
         format: A key of FORMATS; None: told by the ending of *path*.
         limit: In bytes, for a whole JSON or YAML file and for one line of the others.
+        whole: Put the limit on all of what would be streamed, too.
 
     Attributes:
         name: What messages call it.
         keys: Keys of the records, once the header of a CSV file was read.
-        whole: Set to put the limit on all of a file that would be streamed.
+        streams: Whether records come out before all of it was read.
 
     Raises:
         UsageError: It cannot be opened, or its format is not known.
     """
 
-    __slots__ = ("_file", "_own", "format", "keys", "limit", "name", "whole")
+    __slots__ = ("_file", "_limit", "_own", "_whole", "format", "keys", "name")
 
-    def __init__(self, path: str, format: str | None, limit: int) -> None:
+    def __init__(
+        self, path: str, format: str | None, limit: int, *, whole: bool = False
+    ) -> None:
         self.name = "stdin" if path == "-" else path
         self.format = format or _told(path)
-        self.limit = limit
         self.keys: list[str] = []
-        self.whole = False
+        self._limit, self._whole = limit, whole
         self._own = path != "-"
         self._file = _opened(path) if self._own else _stdin()
 
     @property
     def streams(self) -> bool:
-        """Whether records come out before all of it was read."""
-        return self.format in ("jsonl", "csv", "tsv")
+        return self.format in ("jsonl", "csv", "tsv") and not self._whole
 
     def close(self) -> None:
         """Close the file; stdin is not ours to close."""
@@ -69,26 +70,28 @@ class Source:
             self._file.close()
 
     def records(self) -> Iterator[Record]:
-        """Yield the records.
+        """Yield the records; nothing is read before the first is asked for.
 
         Raises:
             DataError: The content is broken; records before it were yielded, where
                 the format streams.
         """
-        if self.streams:
-            from .streams import csv_records, json_lines
-
-            if self.format == "jsonl":
-                return json_lines(self)
-            return csv_records(self, "\t" if self.format == "tsv" else ",")
-        content = self._content()
         if self.format == "json":
             from .documents import json_records
 
-            return iter(json_records(content, self.name))
-        from .documents import yaml_records
+            yield from json_records(self._content(), self.name)
+        elif self.format == "yaml":
+            from .documents import yaml_records
 
-        return iter(yaml_records(content, self.name))
+            yield from yaml_records(self._content(), self.name)
+        elif self.format == "jsonl":
+            from .streams import json_lines
+
+            yield from json_lines(self)
+        else:
+            from .streams import csv_records
+
+            yield from csv_records(self, "\t" if self.format == "tsv" else ",")
 
     def _content(self) -> bytes:
         # Piece by piece: a pipe does not say how long it is, and one read() of the
@@ -110,8 +113,8 @@ class Source:
         total = count = 0
         while line := self._read_line():
             count += 1
-            total = total + len(line) if self.whole else len(line)
-            if total > self.limit:
+            total = total + len(line) if self._whole else len(line)
+            if total > self._limit:
                 self._check(total, f":{count}")
             if count == 1:
                 line = line.removeprefix(_BOM)
@@ -128,7 +131,7 @@ class Source:
 
     def _read_line(self) -> bytes:
         try:
-            return self._file.readline(self.limit + 1)
+            return self._file.readline(self._limit + 1)
         except (OSError, ValueError) as exc:
             raise self._unreadable(exc) from exc
 
@@ -141,10 +144,10 @@ class Source:
         )
 
     def _check(self, size: int, line: str = "") -> None:
-        if size > self.limit:
-            what = " in one line" if line and not self.whole else ""
+        if size > self._limit:
+            what = " in one line" if line and not self._whole else ""
             raise DataError(
-                f"{self.name}{line}: found more than {self.limit:,} bytes{what}, "
+                f"{self.name}{line}: found more than {self._limit:,} bytes{what}, "
                 "expected at most that",
                 fix="raise the limit with --max-size BYTES",
             )

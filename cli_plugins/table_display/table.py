@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .cells import MISSING, Look, Record, cell, fit, lookup, number, size, visible
+from . import cells
+from .cells import Look, Record
 from .columns import WIDEST, Column
 from .view import View
 
@@ -13,7 +14,6 @@ _RICH_CELLS = 5_000
 # A column without a width is not squeezed below this, even if the table then runs
 # over the edge of the terminal: 200 columns of one letter tell nobody anything.
 _SQUEEZED = 8
-NO_ROWS = "(no rows)\n"
 
 
 def draw(view: View, look: Look) -> Iterator[str]:
@@ -25,7 +25,7 @@ def draw(view: View, look: Look) -> Iterator[str]:
     first = view.start(widths=True)
     columns = view.columns
     if not columns:
-        yield f"({len(first)} records without keys)\n" if first else NO_ROWS
+        yield f"({len(first)} records without keys)\n" if first else cells.NO_ROWS
         return
     laid = [Laid(column, first, look) for column in columns]
     in_one = view.done and len(first) * len(columns) <= _RICH_CELLS
@@ -38,7 +38,7 @@ def draw(view: View, look: Look) -> Iterator[str]:
 
         yield from by_line(laid, first, view.rest(), look)
     if not first:
-        yield NO_ROWS
+        yield cells.NO_ROWS
 
 
 class Laid:
@@ -53,33 +53,21 @@ class Laid:
 
     def __init__(self, column: Column, seen: list[Record], look: Look) -> None:
         self.key, self.form, self.look = column.key, column.format, look
-        self.title = visible(column.title or column.key)
-        self.align = column.align or ("right" if _numeric(column.key, seen) else "left")
+        self.title = cells.visible(column.title or column.key)
+        self.align = cells.aligned(column.align, column.key, seen)
         self.fixed = column.width is not None
         self.width = column.width or 1
         if self.fixed:
-            self.title = fit(self.title, self.width, look)
+            self.title = cells.fit(self.title, self.width, look)
         else:
             texts = (self.text(record) for record in seen)
-            widest = max(map(size, texts), default=1)
-            self.width = min(max(size(self.title), widest, 1), WIDEST)
+            widest = max(map(cells.size, texts), default=1)
+            self.width = min(max(cells.size(self.title), widest, 1), WIDEST)
 
     def text(self, record: Record) -> str:
         """Return what the column shows of *record*."""
-        text = cell(lookup(record, self.key), self.form, self.look)
-        return fit(text, self.width, self.look) if self.fixed else text
-
-
-def _numeric(key: str, seen: list[Record]) -> bool:
-    """Tell whether a column holds numbers and nothing else, but for gaps."""
-    found = False
-    for record in seen:
-        value = lookup(record, key)
-        if value is not MISSING and value is not None:
-            if number(value) is None:
-                return False
-            found = True
-    return found
+        text = cells.cell(cells.lookup(record, self.key), self.form, self.look)
+        return cells.fit(text, self.width, self.look) if self.fixed else text
 
 
 def _by_rich(laid: list[Laid], records: list[Record], look: Look) -> str:
@@ -111,8 +99,9 @@ def _by_rich(laid: list[Laid], records: list[Record], look: Look) -> str:
         table.add_row(*(column.text(record) for column in laid))
     # Everything is said here, because the console would ask the environment and the
     # text is not printed by it.
+    drawn = io.StringIO()
     console = Console(
-        file=io.StringIO(),
+        file=drawn,
         width=max(look.width or 0, least),
         height=25,
         force_terminal=look.styled,
@@ -125,6 +114,5 @@ def _by_rich(laid: list[Laid], records: list[Record], look: Look) -> str:
         emoji=False,
         highlight=False,
     )
-    with console.capture() as drawn:
-        console.print(table)
-    return drawn.get()
+    console.print(table)
+    return drawn.getvalue()

@@ -1,0 +1,149 @@
+"""What came back, checked as it arrives: headers, body, coding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from btplug import Reply
+from btplug.errors import BadReply, TooLarge, TransportError
+from btplug.logs import escape
+
+from .decoding import CODINGS, OverLimit, Undecodable, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .limits import Config
+    from .request import Outgoing, RawHeaders
+
+_RAISE = "raise the limit if that is right: btplug config set http.{} N"
+_OWNER = "report it to the owner of the peer"
+
+
+class Incoming:
+    """One reply under way.
+
+    Attributes:
+        length: Bytes the body must have on the wire; None where nothing says so.
+        size: Bytes of it that have arrived.
+        chunked: The body says itself where it ends.
+    """
+
+    __slots__ = (
+        "_asked", "_body", "_coding", "_config", "_shown", "chunked", "headers",
+        "length", "size", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self, status: int, raw: RawHeaders, out: Outgoing, config: Config
+    ) -> None:
+        self.status, self._config, self._shown = status, config, out.place.shown
+        self._body: bytes | bytearray = b""
+        self.size = 0
+        if len(raw) > config.max_headers:
+            raise self._large("max_headers", f"found {len(raw):,} headers", "headers")
+        size = sum(len(name) + len(value) + 4 for name, value in raw)
+        if size > config.max_head:
+            raise self._large("max_head", f"found {size:,} bytes of headers", "bytes")
+        self.headers = tuple((n.decode("latin-1"), _text(v)) for n, v in raw)
+        named = {name.lower(): value for name, value in self.headers}
+        if status == 101:
+            raise self._bad("found a switch of protocols that nobody asked for")
+        self.chunked = "transfer-encoding" in named
+        if self.chunked and "content-length" in named:
+            raise self._bad("found both Content-Length and Transfer-Encoding")
+        self._asked = any(name.lower() == b"accept-encoding" for name, _ in out.headers)
+        self._coding = named.get("content-encoding", "").strip().lower()
+        self.length = self._length(named, out.method)
+        if self.length is not None and self.length > config.max_body:
+            what = f"the reply announces {self.length:,} bytes"
+            raise self._large("max_body", what, "bytes")
+
+    def _length(self, named: dict[str, str], method: str) -> int | None:
+        if method == "HEAD" or self.status in (204, 304):
+            self.chunked = False
+            return 0
+        text = named.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    def take(self, chunk: bytes) -> None:
+        """Add a part of the body as it stands on the wire.
+
+        Raises:
+            TooLarge: That is more than the limit.
+        """
+        self.size += len(chunk)
+        if self.size > self._config.max_body:
+            what = f"found more than {self._config.max_body:,} bytes"
+            raise self._large("max_body", what, "bytes")
+        if not self._body:
+            self._body = chunk
+        else:
+            # One buffer, not a list: a million tiny chunks must not cost 40 times more.
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += chunk
+
+    def progress(self) -> str:
+        """Say how much of the body is there."""
+        if self.length is not None:
+            return f"got {self.size:,} of {self.length:,} bytes"
+        return f"got {self.size:,} bytes, and no end"
+
+    def reply(self, seconds: float, tick: Callable[[], object]) -> Reply:
+        """Return the whole reply, decoded; its headers stay as they came.
+
+        Raises:
+            BadReply: The body is not what its coding says.
+            TooLarge: Decoded, it is larger than the limit.
+        """
+        body = bytes(self._body)
+        if body and self._coding not in ("", "identity"):
+            body = self._decoded(body, tick)
+        kinds = (value for name, value in self.headers if name.lower() == _TYPE)
+        return Reply(
+            status=self.status,
+            body=body,
+            media_type=next(kinds, ""),
+            headers=self.headers,
+            seconds=seconds,
+        )
+
+    def _decoded(self, body: bytes, tick: Callable[[], object]) -> bytes:
+        coding = escape(self._coding[:40])
+        if coding not in CODINGS:
+            raise self._bad(
+                f"found the content encoding {coding!r}, expected gzip or deflate"
+            )
+        try:
+            return decode(body, coding, self._config.max_body, tick)
+        except OverLimit as exc:
+            what = f"found {len(body):,} bytes of {coding} that decode to more"
+            raise self._large("max_body", what, "bytes") from exc
+        except Undecodable as exc:
+            raise self._bad(
+                f"found a body that is not the {coding} it claims to be ({exc}): "
+                f"{body[:80]!r}"
+            ) from exc
+
+    def _large(self, key: str, what: str, unit: str) -> TransportError:
+        limit = getattr(self._config, key)
+        return TooLarge(
+            f"{what}, expected at most {limit:,} {unit}",
+            where=self._shown,
+            fix=_RAISE.format(key),
+        )
+
+    def _bad(self, what: str) -> TransportError:
+        return BadReply(what, where=self._shown, fix=_OWNER)
+
+
+_TYPE = "content-type"
+
+
+def _text(value: bytes) -> str:
+    # Anything that is a byte is a header's text; most of what is not ASCII is UTF-8.
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -1,0 +1,54 @@
+"""The settings of the transport; every limit stands here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from btplug import Secret
+
+
+# Not frozen with slots: this is defined at every start, and that doubles its cost.
+@dataclass(eq=False)
+class Config:
+    """What may be set under ``http:``.
+
+    Attributes:
+        timeout: Seconds for a whole message where the caller gives no limit.
+        max_body: Bytes of a reply's body, as it arrives and after decompression.
+        max_head: Bytes of a reply's status line and headers, ``100 Continue`` included.
+        max_headers: Number of headers of a reply.
+        connections: Connections open at once, for the sync and the async form each.
+        keep_alive: Seconds an idle connection is kept. Servers close theirs after 2
+            to 75 s; staying below that is what keeps a POST from meeting a closed one.
+        ca_file: PEM file of the authorities to trust; empty: those of certifi.
+        proxy: ``http://host:port``; empty for none.
+        proxy_auth: ``user:password`` for the proxy.
+        dangerously_skip_tls_verification: Believe any certificate: whoever sits on
+            the way can then read and change everything.
+    """
+
+    timeout: float = 12.0
+    max_body: int = 64 * 1024 * 1024
+    max_head: int = 64 * 1024
+    max_headers: int = 200
+    connections: int = 100
+    keep_alive: float = 1.5
+    ca_file: str = ""
+    proxy: str = ""
+    proxy_auth: Secret = Secret("")
+    dangerously_skip_tls_verification: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "max_body", "max_head", "max_headers", "connections"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"{name} is {value}, expected more than 0")
+        if not self.keep_alive >= 0:
+            raise ValueError(f"keep_alive is {self.keep_alive}, expected 0 or more")
+        if self.ca_file and not os.path.isfile(self.ca_file):
+            raise ValueError(f"ca_file is {self.ca_file!r}, expected a file")
+        if "@" in self.proxy:
+            raise ValueError("proxy holds a password, expected it in proxy_auth")
+        if self.proxy and not self.proxy.startswith("http://"):
+            raise ValueError(f"proxy is {self.proxy!r}, expected http://host:port")
