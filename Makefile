@@ -14,7 +14,7 @@ setup: .venv/ready ## Create .venv with everything below
 	@touch $@
 
 demo: setup ## Run the main job: a table from a file, a message over HTTP
-	@$(BIN)/python demo/run.py
+	@$(BIN)/python examples/demo.py
 
 test: setup ## Run tests; one file: make test T=tests/unit/test_registry.py
 	$(BIN)/pytest -n auto $(T)

@@ -135,6 +135,7 @@ class Host:
     def trial(self) -> dict[str, tuple[float, BtplugError | None]]:
         """Start every enabled transport; return what each cost and why it broke."""
         self.start(None)
+        self.settings.host("start_limit")  # raises what is wrong with the settings
         found = {}
         for name in self.finder.transports():
             with suppress(BtplugError):

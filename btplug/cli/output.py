@@ -110,7 +110,7 @@ def _stream(items: Iterable[object], out: TextIO) -> None:
                 names = [str(name) for name in item]
                 first = [cell(item.get(name)) for name in item]
                 widths = [max(map(len, p)) for p in zip(names, first, strict=True)]
-                _line([name.upper() for name in names], widths, out)
+                _line(names, widths, out)
             _line([cell(item.get(name)) for name in names], widths, out)
         else:
             raise PluginFailed(

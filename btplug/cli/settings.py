@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from btplug._secrets import visibility
@@ -53,9 +55,16 @@ def rows(
     found = {key: (value, "default") for key, value in defaults(config).items()}
     found |= {key: (s.value, s.origin) for key, s in effective.items()}
     return [
-        (key, f"{MASK if key in secret else cell(value)} ({origin})")
+        (key, f"{MASK if key in secret else cell(value)} ({_near(origin)})")
         for key, (value, origin) in found.items()
     ]
+
+
+def _near(origin: str) -> str:
+    """Return a path below the working directory as a person there would type it."""
+    with suppress(FileNotFoundError):
+        return origin.removeprefix(os.path.join(os.getcwd(), ""))
+    return origin
 
 
 def own_settings(settings: Settings) -> list[Shown]:
