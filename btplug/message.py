@@ -104,6 +104,43 @@ class Reply:
         wanted = name.lower()
         return next((v for k, v in self.headers if k.lower() == wanted), None)
 
+    def record(self) -> dict[str, object]:
+        """Return a mapping of plain data, for JSON and tables.
+
+        A body that is no UTF-8 text is under ``body_base64`` instead of ``body``.
+        """
+        key, body = "body", ""
+        try:
+            body = self.body.decode()
+        except UnicodeDecodeError:
+            from base64 import b64encode
+
+            key, body = "body_base64", b64encode(self.body).decode()
+        return {
+            "status": self.status,
+            "ok": self.ok,
+            "media_type": self.media_type,
+            "headers": [list(pair) for pair in self.headers],
+            "signer": self.signer,
+            "seconds": round(self.seconds, 6),
+            key: body,
+        }
+
+    def expect_ok(self, peer: Peer | str) -> Reply:
+        """Return the reply itself, if its status is 200 to 299.
+
+        Raises:
+            BadReply: It is another; the message shows how the body begins.
+        """
+        if self.ok:
+            return self
+        raise BadReply(
+            f"the peer answered with status {self.status}, expected 200 to 299: "
+            f"{self._shown()}",
+            where=peer if isinstance(peer, str) else peer.url,
+            fix="the reply says why, or ask the owner of the peer",
+        )
+
     def text(self) -> str:
         """Return the body as UTF-8.
 
@@ -115,14 +152,19 @@ class Reply:
         except UnicodeDecodeError as exc:
             raise self._unreadable("UTF-8 text", str(exc.reason)) from exc
 
-    def json(self) -> object:
+    def json(self, *, limit: int = 8 * 1024 * 1024) -> object:
         """Return the body as JSON; NaN, duplicate keys and deep nesting are refused.
+
+        Args:
+            limit: Bytes the body may have: as objects it takes ten times its size.
 
         Raises:
             BadReply: It is not JSON; the message shows what came instead.
         """
         import json
 
+        if len(self.body) > limit:
+            raise self._unreadable("JSON", f"at most {limit:,} bytes of it")
         try:
             return json.loads(
                 self.body.decode(),
@@ -135,13 +177,16 @@ class Reply:
             raise self._unreadable("JSON", reason) from exc
 
     def _unreadable(self, expected: str, reason: str) -> BadReply:
-        shown = repr(self.body[:80])[1:]
-        kind = self.media_type or "no content type"
         return BadReply(
-            f"found a body of {len(self.body)} bytes ({kind}): {shown}, "
-            f"expected {expected} ({reason})",
+            f"found {self._shown()}, expected {expected} ({reason})",
             fix="look at the whole reply with: btplug run fetch URL",
         )
+
+    def _shown(self) -> str:
+        # repr, because a peer may have put terminal escapes into either.
+        kind = repr(self.media_type[:80])[1:-1] or "no content type"
+        shown = repr(self.body[:80])[1:]
+        return f"a body of {len(self.body):,} bytes ({kind}): {shown}"
 
 
 def _refuse_constant(name: str) -> object:
@@ -151,9 +196,11 @@ def _refuse_constant(name: str) -> object:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key[:80]!r} stands there twice")
+            seen.add(key)
     return found
 
 

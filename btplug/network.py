@@ -81,9 +81,19 @@ def join_url(url: str, target: str) -> str:
 
     An empty target leaves the URL as it is; the query of *url* gives way to the
     target's own.
+
+    Raises:
+        UsageError: *target* holds spaces, control characters or a fragment.
     """
     if not target:
         return url
+    # urlsplit drops line breaks without a word, and a fragment would not be sent.
+    if not target.isprintable() or " " in target or "#" in target:
+        raise UsageError(
+            f"found the target {target[:80]!r}, "
+            "expected a path and query without spaces, control characters or '#'",
+            fix="percent-encode them",
+        )
     from urllib.parse import urlsplit, urlunsplit
 
     parts = urlsplit(url)

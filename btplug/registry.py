@@ -78,7 +78,9 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             except PluginError as exc:
                 errors.append(exc)
             except BtplugError as exc:
-                errors.append(PluginStartError(exc.what, where=exc.where, fix=exc.fix))
+                error = PluginStartError(exc.what, where=exc.where, fix=exc.fix)
+                error.plugin = exc.plugin
+                errors.append(error)
         return errors
 
     def register_plugin(self, plugin: type[T] | T | Manifest) -> str:

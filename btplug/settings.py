@@ -19,6 +19,7 @@ from btplug._folders import (
 )
 from btplug.config import nearest, parse_yaml, read_bounded
 from btplug.errors import ConfigError, UsageError
+from btplug.logs import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -202,9 +203,9 @@ def host_value(key: str, setting: Setting) -> float | str:
     """Check a setting of btplug's own against the type of its default."""
     value, default = setting.value, HOST[key]
     if isinstance(default, str):
-        if isinstance(value, str):
+        if isinstance(value, str) and (key != "log_level" or value in LEVELS):
             return value
-        expected = "a text"
+        expected = f"one of {', '.join(LEVELS)}" if key == "log_level" else "a text"
     else:
         expected = "a number of seconds above 0"
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):

@@ -16,6 +16,7 @@ from btplug.cli.ending import (
     signals_watched,
 )
 from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
+from btplug.logs import LEVELS
 
 # Name to help row; each lives in a module of its own, imported when called.
 BUILT_IN = {
@@ -155,7 +156,7 @@ def _wants_json(words: list[str]) -> bool:
 @click.option("-v", "--verbose", count=True, help="Log more; -vv for all.")
 @click.option("-q", "--quiet", count=True, help="Log less.")
 @click.option(
-    "--log-level", metavar="LEVEL", help="debug, info, warning, error, critical."
+    "--log-level", metavar="LEVEL", type=click.Choice(LEVELS), help=", ".join(LEVELS)
 )
 @click.option(
     "--log-file", metavar="FILE", help="Log to the end of FILE, not to stderr."

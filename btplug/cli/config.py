@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from btplug.cli.lazy import host_of
+from btplug.cli.lazy import complete_name, host_of
 
 
 @click.group("config")
@@ -16,7 +16,7 @@ def command() -> None:
 
 
 @command.command("show")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects.")
 @click.pass_context
 def show_settings(ctx: click.Context, name: str | None, as_json: bool) -> None:

@@ -8,12 +8,12 @@ from contextlib import suppress
 import click
 
 from btplug.cli.enable import mark
-from btplug.cli.lazy import host_of
+from btplug.cli.lazy import complete_name, host_of
 from btplug.errors import PluginError
 
 
 @click.command("disable")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_name)
 @click.pass_context
 def command(ctx: click.Context, name: str) -> None:
     """Keep the plugin NAME from being used; it stays listed."""

@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import click
 
-from btplug.cli.lazy import host_of
+from btplug.cli.lazy import complete_name, host_of
 from btplug.errors import BtplugError
 
 
 @click.command("enable")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_name)
 @click.pass_context
 def command(ctx: click.Context, name: str) -> None:
     """Let the disabled plugin NAME be used again."""

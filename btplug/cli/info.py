@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from btplug.cli.lazy import host_of
+from btplug.cli.lazy import complete_name, host_of
 from btplug.cli.report import warn
 from btplug.errors import BtplugError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_name)
 @click.option("--options", is_flag=True, help="Show options and arguments; loads NAME.")
 @click.option(
     "--schema", is_flag=True, help="Print the JSON Schema of its settings; loads NAME."

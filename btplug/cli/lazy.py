@@ -102,6 +102,19 @@ class Run(PluginGroup):
         write_rows(formatter, "Plugins", self.plugin_rows(ctx))
 
 
+def complete_name(
+    ctx: click.Context, _: click.Parameter, incomplete: str
+) -> list[click.shell_completion.CompletionItem]:
+    """Complete an argument that is the name of any plugin."""
+    from click.shell_completion import CompletionItem
+
+    return [
+        CompletionItem(row.name, help=row.summary)
+        for row in host_of(ctx).listing().rows()
+        if row.name.startswith(incomplete) and row.state != "shadowed"
+    ]
+
+
 def write_rows(
     formatter: click.HelpFormatter, title: str, rows: list[tuple[str, str]]
 ) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from math import isfinite
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from btplug.logs import escape
+
+if TYPE_CHECKING:
+    from .look import Look
 
 Record = Mapping[str, object]
 
@@ -16,30 +20,6 @@ NO_ROWS = "(no rows)\n"
 # Spaces of Japanese, French and typography: not printable to Python, no harm to a
 # terminal. Everything else that is not printable is shown as its escape.
 _SPACES = "\u00a0\u202f\u3000"
-
-
-class Look(NamedTuple):
-    """What the output can show.
-
-    Attributes:
-        styled: Bold and dim are understood and wanted.
-        width: Cells in a line of the terminal; None: no terminal, nothing is folded.
-        ascii: The output's encoding has no box characters.
-    """
-
-    styled: bool = False
-    width: int | None = None
-    ascii: bool = False
-
-    @property
-    def missing(self) -> str:
-        """What stands for a key that a record does not have."""
-        return "-" if self.ascii else "–"  # noqa: RUF001 - a dash is meant
-
-    @property
-    def cut(self) -> str:
-        """What ends a text that was cut."""
-        return "~" if self.ascii else "…"
 
 
 def lookup(record: Record, key: str) -> object:
@@ -54,21 +34,18 @@ def lookup(record: Record, key: str) -> object:
         return MISSING
     found: object = record
     for part in key.split("."):
-        if isinstance(found, Mapping) and part in found:
-            found = found[part]
-        elif isinstance(found, (list, tuple)) and -1 < (at := _index(part)) < len(
-            found
-        ):
-            found = found[at]
-        else:
-            return MISSING
+        found = _inner(found, part)
     return found
 
 
-def _index(part: str) -> int:
-    # isdecimal() alone is true for '٣'; the length keeps int() from its digit limit.
-    good = part.isascii() and part.isdecimal() and len(part) < 10
-    return int(part) if good else -1
+def _inner(value: object, part: str) -> object:
+    if isinstance(value, Mapping):
+        return value.get(part, MISSING)
+    if isinstance(value, (list, tuple)) and part.isascii() and part.isdecimal():
+        # The length keeps int() from its limit on digits.
+        index = int(part[:10])
+        return value[index] if index < len(value) else MISSING
+    return MISSING
 
 
 def number(value: object) -> int | float | None:
@@ -117,15 +94,21 @@ def plain(value: object) -> str:
 
 
 def _nested(value: object) -> str:
-    import json
-
     if isinstance(value, Mapping):
         value = dict(value)
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        return _compact()(value)
     except (TypeError, ValueError, RecursionError):
         # A cycle, keys that are no texts, thousands of levels: only from a library.
         return f"<{type(value).__name__}>"
+
+
+@cache
+def _compact() -> Callable[[object], str]:
+    import json
+
+    form = (",", ":")
+    return json.JSONEncoder(ensure_ascii=False, separators=form, default=str).encode
 
 
 def visible(text: str) -> str:

@@ -122,6 +122,8 @@ def json_records(content: bytes, where: str) -> list[Record]:
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
         raise not_utf8(f"{where}:{line}", exc) from exc
+    if not text or text.isspace():
+        raise _no_records("nothing", where)
     return _records(decode(text, where), where)
 
 
@@ -143,25 +145,29 @@ def _records(data: object, where: str) -> list[Record]:
     if isinstance(data, dict):
         return [data]
     if not isinstance(data, list):
-        raise DataError(
-            f"{where}: found {kind(data)}, expected a list of objects, or one object",
-            fix="put the records into a list",
-        )
+        raise _no_records(_kind(data), where)
     for index, record in enumerate(data, 1):
         if not isinstance(record, dict):
             raise not_a_record(record, f"{where}: record {index}")
     return data
 
 
+def _no_records(found: str, where: str) -> DataError:
+    return DataError(
+        f"{where}: found {found}, expected a list of objects, or one object",
+        fix="put the records into a list",
+    )
+
+
 def not_a_record(found: object, where: str) -> DataError:
     """Make the error of a record that has no keys."""
     return DataError(
-        f"{where}: found {kind(found)}, expected an object",
+        f"{where}: found {_kind(found)}, expected an object",
         fix="write each record as keys and values",
     )
 
 
-def kind(value: object) -> str:
+def _kind(value: object) -> str:
     """Return what JSON calls a value of that type."""
     if value is None:
         return "null"

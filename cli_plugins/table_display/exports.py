@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .cells import MISSING, NO_ROWS, Look, aligned, cell, lookup, plain, visible
+from .cells import MISSING, NO_ROWS, aligned, cell, lookup, plain, visible
 from .source import DataError
 from .view import View
 
@@ -13,8 +13,11 @@ _RULES = {"left": "---", "right": "---:", "center": ":---:"}
 _MARKUP = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~&"})
 
 
-def markdown(view: View, look: Look) -> Iterator[str]:
+def markdown(view: View) -> Iterator[str]:
     """Yield a Markdown table: titles and formats as in a table, nothing is cut."""
+    from .look import of_stdout
+
+    look = of_stdout()
     first = view.start()
     columns = view.columns
     if not columns:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,7 +10,7 @@ import click
 
 from btplug import CLIPlugin, UsageError
 
-from .cells import Look, Record
+from .cells import Record
 from .columns import Column, parse_columns
 from .source import FORMATS, Source
 from .view import View
@@ -47,6 +45,9 @@ class TableDisplayPlugin(CLIPlugin):
 
     SOURCE is a file, or - for stdin: JSON, JSON Lines, CSV, TSV or YAML, told by its
     ending or by --format. JSON Lines, CSV and TSV are shown as they come.
+
+    A text is cut only where its column has a width. A key that a record does not have
+    is shown as a dash. Control characters are shown as escapes.
     """
 
     Config = TableConfig
@@ -66,15 +67,15 @@ class TableDisplayPlugin(CLIPlugin):
         type=click.UNPROCESSED,
         metavar="SPEC,…",
         help="key[:title[:width[:align[:format]]]] of each column; dots reach into "
-        "nested values (axon.port), align is left, right or center, format is one of "
-        "numbers (,.2f).",
+        "nested values (axon.port), align is left, right or center, format is for "
+        "numbers, such as ,.2f",
     )
     @click.option(
         "--where",
         multiple=True,
         metavar="'KEY OP VALUE'",
         help="Only records for which this is true; OP is = != < <= > >= or ~ "
-        "(contains). Given twice, both must be.",
+        "(contains). Given twice, both must be true. Quotes make VALUE a text.",
     )
     @click.option("--sort", metavar="[-]KEY", help="Order by KEY; with -, downwards.")
     @click.option(
@@ -161,13 +162,14 @@ class TableDisplayPlugin(CLIPlugin):
 def _rendered(view: View, output: str) -> Iterator[str]:
     # Each output is imported when asked for: the start is paid by every run.
     if output == "table":
+        from .look import of_stdout
         from .table import draw
 
-        return draw(view, _look())
+        return draw(view, of_stdout())
     from . import exports
 
     if output == "markdown":
-        return exports.markdown(view, _look())
+        return exports.markdown(view)
     if output == "csv":
         return exports.comma_separated(view)
     return exports.json_lines(view)
@@ -213,22 +215,6 @@ def _mappings(data: Iterable[object]) -> Iterator[Record]:
                 fix="pass each record as keys and values",
             )
         yield record
-
-
-def _look() -> Look:
-    """Find out what stdout can show: a pipe is neither styled nor folded."""
-    out = sys.stdout
-    encoding = (getattr(out, "encoding", None) or "utf-8").lower()
-    ascii_only = not encoding.startswith("utf")
-    try:
-        width = os.get_terminal_size(out.fileno()).columns if out.isatty() else None
-    # No stdout at all, a closed one, one of a test: the same as a pipe.
-    except (AttributeError, OSError, ValueError):
-        width = None
-    if width is None:
-        return Look(ascii=ascii_only)
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return Look(styled=not plain, width=width or 80, ascii=ascii_only)
 
 
 def _one_of(name: str, found: object, known: Collection[str]) -> None:

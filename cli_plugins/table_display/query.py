@@ -22,6 +22,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "~": operator.contains,
 }
+_SPARE = 10_000  # records sorted at a time, where only the first few are wanted
 OPERATORS = " ".join(_COMPARE)
 _FORM = re.compile(
     r"""(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<key>[^!=<>~]+))\s*"""
@@ -52,8 +53,19 @@ class Query:
         for condition in self._conditions:
             records = filter(condition, records)
         if self._sort is not None:
-            records = ordered(records, *self._sort)
+            records = self._sorted(records, *self._sort)
         yield from islice(records, self._limit)
+
+    def _sorted(self, records: Iterable[Record], key: str, down: bool) -> list[Record]:
+        if self._limit is None:
+            return ordered(records, key, down)
+        # The few at the top of many: the others need not be kept.
+        kept: list[Record] = []
+        for record in records:
+            kept.append(record)
+            if len(kept) > self._limit + _SPARE:
+                kept = ordered(kept, key, down)[: self._limit]
+        return ordered(kept, key, down)
 
 
 class Condition:

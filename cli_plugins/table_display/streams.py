@@ -17,9 +17,10 @@ def json_lines(source: Source) -> Iterator[Record]:
     from .documents import decode, not_a_record
 
     for count, line in enumerate(source.lines(), 1):
-        if line.isspace():
+        text = line.rstrip()
+        if not text:
             continue
-        record = decode(line, source.name, line=count)
+        record = decode(text, source.name, line=count)
         if not isinstance(record, dict):
             raise not_a_record(record, f"{source.name}:{count}")
         yield record

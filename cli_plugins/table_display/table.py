@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from . import cells
-from .cells import Look, Record
+from .cells import Record
 from .columns import WIDEST, Column
+from .look import Look
 from .view import View
 
-# Rich takes 50 microseconds for a cell, lines of our own take two.
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# Rich takes 15 to 50 microseconds for a cell, lines of our own take two.
 _RICH_CELLS = 5_000
 # A column without a width is not squeezed below this, even if the table then runs
 # over the edge of the terminal: 200 columns of one letter tell nobody anything.
@@ -27,10 +32,10 @@ def draw(view: View, look: Look) -> Iterator[str]:
     if not columns:
         yield f"({len(first)} records without keys)\n" if first else cells.NO_ROWS
         return
-    laid = [Laid(column, first, look) for column in columns]
-    in_one = view.done and len(first) * len(columns) <= _RICH_CELLS
-    if in_one and all(c.width < WIDEST for c in laid):
-        yield _by_rich(laid, first, look)
+    small = view.done and len(first) * len(columns) <= _RICH_CELLS
+    laid = [Laid(column, first, look, keep=small) for column in columns]
+    if small and all(column.width < WIDEST for column in laid):
+        yield _by_rich(laid, look)
         if view.error is not None:
             raise view.error
     else:
@@ -44,65 +49,69 @@ def draw(view: View, look: Look) -> Iterator[str]:
 class Laid:
     """A column and how it is laid out, once records of it were seen.
 
+    Args:
+        keep: Keep the texts of the records seen.
+
     Attributes:
         width: As given, or of the widest text seen, up to WIDEST.
         fixed: The width was given: longer texts are cut.
     """
 
-    __slots__ = ("align", "fixed", "form", "key", "look", "title", "width")
+    __slots__ = ("_form", "_key", "_look", "align", "fixed", "texts", "title", "width")
 
-    def __init__(self, column: Column, seen: list[Record], look: Look) -> None:
-        self.key, self.form, self.look = column.key, column.format, look
-        self.title = cells.visible(column.title or column.key)
+    def __init__(
+        self, column: Column, seen: list[Record], look: Look, *, keep: bool
+    ) -> None:
+        self._key, self._form, self._look = column.key, column.format, look
         self.align = cells.aligned(column.align, column.key, seen)
         self.fixed = column.width is not None
         self.width = column.width or 1
+        self.title = cells.visible(column.title or column.key)
         if self.fixed:
             self.title = cells.fit(self.title, self.width, look)
-        else:
-            texts = (self.text(record) for record in seen)
+        self.texts = [self.text(record) for record in seen] if keep else []
+        if not self.fixed:
+            texts = self.texts or map(self.text, seen)
             widest = max(map(cells.size, texts), default=1)
             self.width = min(max(cells.size(self.title), widest, 1), WIDEST)
 
     def text(self, record: Record) -> str:
         """Return what the column shows of *record*."""
-        text = cells.cell(cells.lookup(record, self.key), self.form, self.look)
-        return cells.fit(text, self.width, self.look) if self.fixed else text
+        text = cells.cell(cells.lookup(record, self._key), self._form, self._look)
+        return cells.fit(text, self.width, self._look) if self.fixed else text
+
+    def padded(self, text: str) -> str:
+        """Return *text* with what stands between it and the bars."""
+        gap = max(self.width - cells.size(text), 0)
+        left = {"left": 0, "right": gap, "center": gap // 2}[self.align]
+        return f" {' ' * left}{text}{' ' * (gap - left)} "
 
 
-def _by_rich(laid: list[Laid], records: list[Record], look: Look) -> str:
+def _by_rich(laid: list[Laid], look: Look) -> str:
     import io
 
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    needed = 1 + sum(column.width + 3 for column in laid)
+    folds = look.width is not None and look.width < needed
     table = Table(
         box=box.ASCII2 if look.ascii else box.ROUNDED,
         header_style="bold" if look.styled else "",
         border_style="dim" if look.styled else "",
+        padding=(0, 1) if folds else 0,
     )
-    least = 1
-    for column in laid:
-        whole = column.fixed or look.width is None
-        floor = column.width if whole else min(column.width, _SQUEEZED)
-        least += floor + 3
-        table.add_column(
-            column.title,
-            justify=column.align,  # type: ignore[arg-type]  # one of ALIGNS
-            no_wrap=whole,
-            overflow="fold",
-            width=column.width if whole else None,
-            min_width=floor,
-        )
-    for record in records:
-        table.add_row(*(column.text(record) for column in laid))
+    if folds:
+        needed = max(_foldable(table, laid), look.width or 0)
+    else:
+        _whole(table, laid)
     # Everything is said here, because the console would ask the environment and the
     # text is not printed by it.
     drawn = io.StringIO()
     console = Console(
         file=drawn,
-        width=max(look.width or 0, least),
+        width=needed,
         height=25,
         force_terminal=look.styled,
         force_interactive=False,
@@ -116,3 +125,47 @@ def _by_rich(laid: list[Laid], records: list[Record], look: Look) -> str:
     )
     console.print(table)
     return drawn.getvalue()
+
+
+def _foldable(table: Table, laid: list[Laid]) -> int:
+    """Fill *table* with texts that rich may fold; return its least width."""
+    least = 1
+    for column in laid:
+        floor = column.width if column.fixed else min(column.width, _SQUEEZED)
+        least += floor + 3
+        table.add_column(
+            column.title,
+            justify=column.align,  # type: ignore[arg-type]  # one of ALIGNS
+            no_wrap=column.fixed,
+            overflow="fold",
+            width=column.width if column.fixed else None,
+            min_width=floor,
+        )
+    for row in zip(*(column.texts for column in laid), strict=True):
+        table.add_row(*row)
+    return least
+
+
+def _whole(table: Table, laid: list[Laid]) -> None:
+    """Fill *table* with cells of the right width: rich need not look for words."""
+    from rich.measure import Measurement
+    from rich.segment import Segment
+
+    class Cell:
+        __slots__ = ("_text",)
+
+        def __init__(self, text: str) -> None:
+            self._text = text
+
+        def __rich_console__(self, console: Any, options: Any) -> Iterator[Segment]:
+            yield Segment(self._text)
+
+        def __rich_measure__(self, console: Any, options: Any) -> Measurement:
+            return Measurement(options.max_width, options.max_width)
+
+    for column in laid:
+        title = Cell(column.padded(column.title))
+        table.add_column(title, width=column.width + 2, no_wrap=True)
+    padded = ([Cell(column.padded(text)) for text in column.texts] for column in laid)
+    for row in zip(*padded, strict=True):
+        table.add_row(*row)

@@ -61,7 +61,8 @@ class View:
         taken = self._take(size)
         if not self.columns:
             self.columns = [Column(key) for key in self._keys(taken)]
-            self._watch = self.streams
+            # The rows of CSV have the keys of the header and no others.
+            self._watch = self.streams and not (self._source and self._source.keys)
         return taken
 
     def _take(self, size: int | None) -> list[Record]:
@@ -83,18 +84,22 @@ class View:
         found: dict[str, None] = {}
         if self._source is not None and self._source.keys:
             found = dict.fromkeys(self._source.keys)
-        for index, record in enumerate(taken, 1):
+        for record in taken:
             if not found.keys() >= record.keys():
                 found.update(dict.fromkeys(record))
             if len(found) > _MOST_COLUMNS:
-                raise DataError(
-                    f"found more than {_MOST_COLUMNS:,} different keys, "
-                    "expected fewer columns than that",
-                    fix="name the columns to show with --columns",
-                )
-            if not all(isinstance(key, str) for key in record):
+                break
+        where = f"{self._source.name}: " if self._source is not None else ""
+        if len(found) > _MOST_COLUMNS:
+            raise DataError(
+                f"{where}found more than {_MOST_COLUMNS:,} different keys, "
+                "expected fewer columns than that",
+                fix="name the columns to show with --columns",
+            )
+        for key in found:
+            if not isinstance(key, str):
                 raise UsageError(
-                    f"record {index}: found a key that is no text, expected texts only",
+                    f"found a record with the key {key!r}, expected texts as keys",
                     fix="turn the keys of the records into texts",
                 )
         return found

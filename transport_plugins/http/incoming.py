@@ -13,8 +13,8 @@ from .decoding import CODINGS, OverLimit, Undecodable, decode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .limits import Config
     from .request import Outgoing, RawHeaders
+    from .settings import HTTPConfig
 
 _RAISE = "raise the limit if that is right: btplug config set http.{} N"
 _OWNER = "report it to the owner of the peer"
@@ -35,7 +35,7 @@ class Incoming:
     )  # fmt: skip
 
     def __init__(
-        self, status: int, raw: RawHeaders, out: Outgoing, config: Config
+        self, status: int, raw: RawHeaders, out: Outgoing, config: HTTPConfig
     ) -> None:
         self.status, self._config, self._shown = status, config, out.place.shown
         self._body: bytes | bytearray = b""

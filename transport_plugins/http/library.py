@@ -8,7 +8,7 @@ import sys
 # without it where that import fails; so it is made to fail.
 _hidden = "httpx" not in sys.modules
 if _hidden:
-    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # how imports are barred
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # how to bar it
 try:
     import h11
     import httpcore

@@ -22,9 +22,12 @@ _METHOD = re.compile(r"[A-Z][A-Z0-9!#$%&'*+.^_`|~-]*")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 # Ours alone: they frame the message or belong to the connection (RFC 9110, 7.6.1).
 _OURS = frozenset(
-    "connection content-length expect host keep-alive proxy-authenticate "
-    "proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
-)
+    (
+        "connection", "content-length", "expect", "host", "keep-alive",
+        "proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
+        "trailer", "transfer-encoding", "upgrade",
+    )
+)  # fmt: skip
 _DEFAULTS = (
     ("accept", b"*/*"),
     # What can be decoded within a limit; br and zstd are not offered.

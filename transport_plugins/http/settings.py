@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from btplug import Secret
 
+_NONE = Secret("")
+
 
 # Not frozen with slots: this is defined at every start, and that doubles its cost.
 @dataclass(eq=False)
-class Config:
+class HTTPConfig:
     """What may be set under ``http:``.
 
     Attributes:
@@ -36,7 +38,7 @@ class Config:
     keep_alive: float = 1.5
     ca_file: str = ""
     proxy: str = ""
-    proxy_auth: Secret = Secret("")
+    proxy_auth: Secret = _NONE
     dangerously_skip_tls_verification: bool = False
 
     def __post_init__(self) -> None:

@@ -1,0 +1,1 @@
+"""How fast btplug is, against yardsticks measured in the same run: ``make bench``."""

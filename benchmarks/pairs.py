@@ -1,0 +1,98 @@
+"""Two commands in turn, A B A B, and what the pairs say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.trees import HarnessError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+
+class Command(NamedTuple):
+    """A process to be measured: its words, its environment, its directory."""
+
+    words: Sequence[str | Path]
+    environment: Mapping[str, str]
+    directory: Path
+
+    def seconds(self) -> float:
+        """Run it to its end and return the seconds that took.
+
+        Its output goes nowhere: a reader would compete for the processor.
+
+        Raises:
+            HarnessError: It failed.
+        """
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            self.words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.directory,
+            env=self.environment,
+            # Lets Python start it without copying our own memory.
+            close_fds=False,
+        )
+        code = process.wait()
+        took = time.perf_counter() - begun
+        if code:
+            raise HarnessError(f"{os.fspath(self.words[0])} exits with {code}")
+        return took
+
+
+class Spread(NamedTuple):
+    """What many measurements say.
+
+    Attributes:
+        low: The first quartile; *high* is the third.
+        best: The same figure, of the fastest run of each side: free of most noise.
+    """
+
+    median: float
+    low: float
+    high: float
+    best: float
+
+
+class Pairs(NamedTuple):
+    """Seconds of the two sides, in the order in which they were measured."""
+
+    first: list[float]
+    second: list[float]
+
+    def compare(self, figure: Callable[[float, float], float]) -> Spread:
+        """Return what *figure* makes of each pair, and of the two minima."""
+        found = [figure(a, b) for a, b in zip(self.first, self.second, strict=True)]
+        return spread(found, figure(min(self.first), min(self.second)))
+
+    @property
+    def milliseconds(self) -> tuple[float, float]:
+        """The median of each side, in milliseconds."""
+        return median(self.first) * 1e3, median(self.second) * 1e3
+
+
+def alternate(first: Command, second: Command, count: int, warm_up: int = 3) -> Pairs:
+    """Measure *count* pairs, after *warm_up* ones that do not count."""
+    pairs = Pairs([], [])
+    for turn in range(-warm_up, count):
+        a, b = first.seconds(), second.seconds()
+        if turn >= 0:
+            pairs.first.append(a)
+            pairs.second.append(b)
+    return pairs
+
+
+def spread(found: Sequence[float], best: float) -> Spread:
+    """Return median and quartiles of *found*."""
+    if len(found) == 1:
+        return Spread(found[0], found[0], found[0], best)
+    low, middle, high = quantiles(found, n=4, method="inclusive")
+    return Spread(middle, low, high, best)

@@ -1,0 +1,175 @@
+"""The rows of the table in issue 2, and how each is measured."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.pairs import Command, Pairs, Spread, alternate
+from benchmarks.trees import SCRIPT, Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+CLICK = "import click"
+RICH = "import click, rich.console, rich.table"
+HTTPX = "import click, httpx; httpx.Client()"
+
+FEW = 10
+LISTING = ("list",)
+NOOP = ("manifests/noop-*", "manifests/http-*", "installed")
+
+
+class Result(NamedTuple):
+    """What came out of a row.
+
+    Attributes:
+        milliseconds: Medians of btplug and of its yardstick; None inside a process.
+        warm: The cache was still good after the last run.
+    """
+
+    value: Spread
+    milliseconds: tuple[float, float] | None = None
+    warm: bool = True
+
+
+class Row(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        unit: ``x`` for a ratio, or ``µs``.
+        judged: The figure of the spread that is held against *allowed*.
+    """
+
+    what: str
+    yardstick: str
+    unit: str
+    allowed: float
+    measure: Callable[[Bench], Result]
+    judged: str = "median"
+
+    def verdict(self, result: Result) -> str:
+        """Return ``ok`` or ``over``."""
+        found = getattr(result.value, self.judged)
+        return "ok" if found <= self.allowed else "over"
+
+
+class Bench:
+    """The homes, made when a row needs one, and the number of pairs.
+
+    Args:
+        many: Number of plugins of the largest home; 10,000 unless it is a test.
+    """
+
+    def __init__(self, root: Path, pairs: int, many: int) -> None:
+        self.root, self.pairs, self.many = root, pairs, many
+
+    @cached_property
+    def few_home(self) -> Home:
+        return Home(self.root / "few", FEW)
+
+    @cached_property
+    def hundred_home(self) -> Home:
+        return Home(self.root / "hundred", 100)
+
+    @cached_property
+    def many_home(self) -> Home:
+        return Home(self.root / "many", self.many)
+
+    def against(
+        self, home: Home, words: Sequence[str], caches: Sequence[str], code: str
+    ) -> Result:
+        """Measure ``btplug`` with *words* against a Python that runs *code*."""
+        yardstick = self._command(home, (sys.executable, "-c", code))
+        home.warm(words, caches)
+        pairs = alternate(self._btplug(home, words), yardstick, self.pairs)
+        return _result(pairs, _ratio, home.is_warm(words, caches))
+
+    def many_against_few(
+        self,
+        words: Sequence[str],
+        caches: Sequence[str],
+        figure: Callable[[float, float], float],
+    ) -> Result:
+        """Measure ``btplug`` with *words* in the largest home against the smallest."""
+        homes = self.many_home, self.few_home
+        for home in homes:
+            home.warm(words, caches)
+        first, second = (self._btplug(home, words) for home in homes)
+        pairs = alternate(first, second, self.pairs)
+        warm = all(home.is_warm(words, caches) for home in homes)
+        return _result(pairs, figure, warm)
+
+    def _btplug(self, home: Home, words: Sequence[str]) -> Command:
+        return self._command(home, (str(SCRIPT), *words))
+
+    def _command(self, home: Home, words: Sequence[str]) -> Command:
+        return Command(words, home.environment, home.root)
+
+
+def _ratio(first: float, second: float) -> float:
+    return first / second
+
+
+def _result(
+    pairs: Pairs, figure: Callable[[float, float], float], warm: bool
+) -> Result:
+    return Result(pairs.compare(figure), pairs.milliseconds, warm)
+
+
+def _version(bench: Bench) -> Result:
+    return bench.against(bench.few_home, ("--version",), (), CLICK)
+
+
+def _list(bench: Bench) -> Result:
+    return bench.against(bench.hundred_home, ("list", "--json"), LISTING, CLICK)
+
+
+def _table(bench: Bench) -> Result:
+    home = bench.few_home
+    words = ("run", "table-display", str(home.table))
+    return bench.against(home, words, ("manifests/table-display-*",), RICH)
+
+
+def _http(bench: Bench) -> Result:
+    return bench.against(bench.few_home, ("run", "noop"), NOOP, HTTPX)
+
+
+def _many_run(bench: Bench) -> Result:
+    return bench.many_against_few(("run", "noop"), NOOP, _ratio)
+
+
+def _many_list(bench: Bench) -> Result:
+    more = bench.many - FEW
+
+    def each(many: float, few: float) -> float:
+        return (many - few) * 1e6 / more
+
+    return bench.many_against_few(("list", "--json"), LISTING, each)
+
+
+def _call(bench: Bench) -> Result:
+    from benchmarks.calls import overhead
+
+    return Result(overhead(bench.pairs))
+
+
+# Name, as on the command line, to row.
+ROWS = {
+    "version": Row("btplug --version", CLICK, "x", 1.00, _version),
+    "list": Row("btplug list --json, 100 plugins", CLICK, "x", 1.10, _list),
+    "table": Row("btplug run table-display, 20 rows", RICH, "x", 1.15, _table),
+    "http": Row("btplug run noop, HTTP started", HTTPX, "x", 0.70, _http),
+    "many-run": Row(
+        "btplug run noop, 10,000 plugins", "with 10", "x", 1.05, _many_run
+    ),
+    "many-list": Row(
+        "btplug list --json, 10,000 plugins", "each beyond 10", "µs", 8.0, _many_list
+    ),
+    # Minima, as timeit advises where everything happens in one process.
+    "call": Row(
+        "registry.execute_plugin", "execute itself, more", "µs", 1.5, _call, "best"
+    ),
+}  # fmt: skip

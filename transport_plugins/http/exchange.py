@@ -1,0 +1,179 @@
+"""One message and its reply: the deadline, and how far it is.
+
+The policy of the transport is here and in request.py, incoming.py and trouble.py,
+without I/O: both forms tell an Exchange what happens and ask it what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from btplug.errors import Cut, TooLarge, TransportError, UsageError
+
+from .incoming import Incoming
+from .request import build
+
+if TYPE_CHECKING:
+    from btplug import Message, Peer, Reply
+
+    from .request import RawHeaders
+    from .settings import HTTPConfig
+    from .wires import Wire
+
+BEFORE = ("pool", "lookup", "connect", "tls")  # phases in which nothing is sent
+# RFC 9110, 9.2.1. PUT and DELETE could be repeated too, unless they are signed.
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_LONGEST = 30 * 86_400.0
+
+
+class Exchange:
+    """One call of `send` or `receive`, over one connection or, repeated, two.
+
+    Attributes:
+        phase: What is waited for; trouble.py has them all.
+        host: Who is connected to: the peer or a proxy.
+        seconds: The time limit.
+        sent: Bytes of the message that were handed to the system, of *total*.
+        arrived: Bytes that came, head included.
+        head: What came before the end of the headers was known.
+        safe: Asking twice changes nothing.
+        fresh: Only a new connection will do.
+        broken: Why the message could not be sent whole, if so.
+        ended: The peer has closed the connection.
+    """
+
+    __slots__ = (
+        "_began", "_config", "_deadline", "_tail", "_wire", "arrived", "broken",
+        "ended", "fresh", "head", "host", "incoming", "out", "phase", "reused",
+        "safe", "seconds", "sent", "total",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        peer: Peer,
+        message: Message,
+        config: HTTPConfig,
+        timeout: float | None,
+        default: str,
+    ) -> None:
+        self._began, self._config = monotonic(), config
+        seconds = config.timeout if timeout is None else timeout
+        if math.isnan(seconds):
+            raise UsageError("found the time limit nan", fix="give it in seconds")
+        self.seconds = min(seconds, _LONGEST)
+        self._deadline = self._began + self.seconds
+        self.out = build(peer, message, default)
+        self.safe = self.out.method in _SAFE
+        self.fresh = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget one try; the deadline stays."""
+        self.phase, self.host = "pool", self.out.place.netloc.decode()
+        self._wire: Wire | None = None
+        self.reused = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self.sent = self.total = self.arrived = 0
+        self.head, self._tail = bytearray(), b""
+        self.ended = False
+        self.broken: OSError | None = None
+        self.incoming: Incoming | None = None
+
+    def left(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            TimeoutError: None are.
+        """
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def connecting(self, host: str, port: int) -> None:
+        """Note that a new connection is made, to the peer or to the proxy."""
+        self.phase = "lookup"
+        self.host = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def securing(self, host: str) -> None:
+        """Note that TLS begins; what went to a proxy before was not the message."""
+        self.phase, self.host = "tls", host
+        self._begin()
+
+    def sending(self, wire: Wire, size: int) -> None:
+        """Note that *size* bytes are about to be written."""
+        self.phase, self._wire, self.total = "send", wire, self.total + size
+        self.reused = wire.uses > 1
+
+    def reading(self) -> None:
+        """Note that more is asked of the peer.
+
+        Raises:
+            TooLarge: The headers have not ended within their limit.
+        """
+        if self.incoming is None:
+            self.phase = "headers"
+            self._check_head(ended=False)
+
+    def came(self, data: bytes) -> None:
+        """Note what was read; nothing means the end of the connection.
+
+        Raises:
+            TooLarge: The headers have not ended within their limit.
+        """
+        self.arrived += len(data)
+        self.ended = not data
+        self._tail = data[-5:] if len(data) >= 5 else (self._tail + data)[-5:]
+        if self.incoming is None:
+            self.head += data
+            self._check_head(ended=b"\r\n\r\n" in data)
+
+    def _check_head(self, *, ended: bool) -> None:
+        limit = self._config.max_head
+        if not ended and len(self.head) > limit:
+            raise TooLarge(
+                f"found {len(self.head):,} bytes of headers and no end, "
+                f"expected at most {limit:,} bytes",
+                where=self.out.place.shown,
+                fix="report it to the owner of the peer",
+            )
+
+    def answered(self, status: int, headers: RawHeaders) -> Incoming:
+        """Note that the headers are complete, and check them."""
+        self.incoming = Incoming(status, headers, self.out, self._config)
+        self.phase = "body"
+        return self.incoming
+
+    def reply(self) -> Reply:
+        """Return the reply, whose body is complete."""
+        assert self.incoming is not None
+        if self._wire is not None:
+            self._wire.rest(clean=self._exact(self.incoming))
+        return self.incoming.reply(monotonic() - self._began, self.left)
+
+    def _exact(self, incoming: Incoming) -> bool:
+        """Tell whether exactly this reply came, and no byte that nobody asked for.
+
+        Such bytes would be taken for the next reply on that connection.
+        """
+        end = self.head.find(b"\r\n\r\n") + 4
+        if end < 4 or self.head.startswith(b"HTTP/1.1 1"):
+            return False
+        if incoming.chunked:
+            return self._tail == b"0\r\n\r\n"
+        return incoming.length == self.arrived - end
+
+    def may_repeat(self, error: TransportError) -> bool:
+        """Tell whether to try once more, on a new connection.
+
+        Only where a kept connection died before a byte came (the server had closed it
+        at the same moment) and asking twice changes nothing.
+        """
+        if self.fresh or not self.reused or self.arrived or not isinstance(error, Cut):
+            return False
+        self.fresh = self.safe
+        return self.fresh

@@ -1,0 +1,131 @@
+"""What a library or the system raised -> one of our errors, with what came."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from btplug.errors import BadReply, Cut, Late, Refused, TransportError
+from btplug.logs import escape
+
+from .exchange import BEFORE
+from .tls import explain
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+# What was waited for in each phase of an exchange.
+_PHASES = {
+    "pool": "a free connection",
+    "lookup": "the address of {host}",
+    "connect": "a connection to {host}",
+    "tls": "the TLS handshake with {host}",
+    "send": "{host} to take the message",
+    "headers": "the reply headers",
+    "body": "the reply body",
+}
+_RAISE = "raise the limit: timeout=, --timeout or btplug config set http.timeout N"
+
+
+def error_of(
+    exchange: Exchange, exc: Exception, *, late: bool, proxy: bool
+) -> TransportError:
+    """Make our error.
+
+    Args:
+        late: *exc* is a library's own form of a passed time limit.
+        proxy: *exc* is the refusal of a proxy.
+    """
+    cause = _cause(exc)
+    # The system has a timeout of its own, with a number, which is not our limit.
+    if late or (isinstance(cause, TimeoutError) and cause.errno is None):
+        what = f"waited {exchange.seconds:g} s for {_progress(exchange)}"
+        return _made(exchange, Late, what)
+    if proxy:
+        what = f"the proxy refused: {escape(str(exc)[:80])}"
+        return Refused(
+            what,
+            where=exchange.out.place.shown,
+            fix="look at the proxy, or at: btplug config show http",
+            delivered=False,
+        )
+    if exchange.phase in BEFORE:
+        return _unreached(exchange, exc, cause)
+    cause = cause or exchange.broken
+    if cause is not None or exchange.ended:
+        reason = f" ({escape(cause.strerror)})" if cause and cause.strerror else ""
+        what = f"the connection ended{reason} in waiting for {_progress(exchange)}"
+        return _made(exchange, Cut, what)
+    return _garbled(exchange, exc)
+
+
+def _progress(exchange: Exchange) -> str:
+    waited = _PHASES[exchange.phase].format(host=escape(exchange.host))
+    if exchange.phase == "send":
+        return f"{waited}: it took {exchange.sent:,} of {exchange.total:,} bytes"
+    if exchange.phase == "body" and exchange.incoming is not None:
+        return f"{waited}: {exchange.incoming.progress()}"
+    return f"{waited}: {exchange.arrived or 'no'} bytes had arrived"
+
+
+def _made(
+    exchange: Exchange, kind: type[Late] | type[Cut], what: str
+) -> TransportError:
+    if exchange.phase == "tls":
+        fix = "check that the peer speaks TLS there: perhaps it is http://"
+    elif kind is Late:
+        fix = _RAISE
+    elif exchange.sent and not exchange.safe:
+        fix = "the peer may have got it: send it again only if that does no harm"
+    else:
+        fix = "look at the peer, or try again"
+    unsent = exchange.phase in BEFORE or not exchange.sent
+    return kind(
+        what,
+        where=exchange.out.place.shown,
+        fix=fix,
+        delivered=False if unsent else None,
+    )
+
+
+def _unreached(
+    exchange: Exchange, exc: Exception, cause: OSError | None
+) -> TransportError:
+    host, fix = escape(exchange.host), "check the address, and that the peer runs"
+    if isinstance(cause, socket.gaierror):
+        what = f"the name of {host} has no address ({cause.strerror})"
+    elif exchange.phase == "tls":
+        what, fix = explain(exc, cause, host)
+    elif cause is not None and cause.errno == errno.ECONNREFUSED:
+        what = f"{host} refused the connection"
+    else:
+        reason = escape(str((cause and cause.strerror) or exc)[:120])
+        what = f"no connection to {host} ({reason})"
+    return Refused(what, where=exchange.out.place.shown, fix=fix, delivered=False)
+
+
+def _garbled(exchange: Exchange, exc: Exception) -> TransportError:
+    came, reason = bytes(exchange.head[:80]), escape(str(exc)[:120])
+    if came[:2] in (b"\x15\x03", b"\x16\x03"):
+        what, fix = "found TLS, expected plain HTTP", "write https:// in the URL"
+    elif exchange.phase == "body":
+        what = f"found a body that breaks the rules of HTTP ({reason})"
+        fix = "report it to the owner of the peer"
+    else:
+        what = f"found no HTTP reply ({reason}): it begins with {came!r}"
+        fix = "check that an HTTP server answers there"
+    return BadReply(what, where=exchange.out.place.shown, fix=fix)
+
+
+def _cause(exc: BaseException | None) -> OSError | None:
+    """Return the system's own error behind a library's."""
+    found: OSError | None = None
+    while exc is not None:
+        if isinstance(exc, OSError):
+            found = found or exc
+            if exc.errno is not None or isinstance(exc, (ssl.SSLError, TimeoutError)):
+                return exc
+        exc = exc.__cause__ or exc.__context__
+    return found
