@@ -18,8 +18,8 @@ RICH = "import click, rich.console, rich.table"
 HTTPX = "import click, httpx; httpx.Client()"
 
 FEW = 10
-LISTING = ("list",)
-NOOP = ("manifests/noop-*", "manifests/http-*", "installed")
+LISTING = ("list*",)
+NOOP = ("manifests/noop-*", "manifests/http-*", "installed*")
 
 
 class Result(NamedTuple):

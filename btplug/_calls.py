@@ -15,6 +15,7 @@ from btplug.errors import (
     PluginExit,
     PluginFailed,
     PluginTimeout,
+    Terminated,
     UsageError,
 )
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from btplug.plugin import BasePlugin
 
 R = TypeVar("R")
+
+# What passes through a plugin's code unchanged.
+_PASSED = (BtplugError, PluginExit, KeyboardInterrupt, Terminated)
 
 
 class Call:
@@ -98,9 +102,12 @@ class Call:
             result = self._after(result)
             if type(result) is CoroutineType:
                 result = self.loop.run(result)
-        except (BtplugError, PluginExit):
+        except PluginExit as exc:
+            exc.plugin = self.name
             raise
-        except (Exception, SystemExit) as exc:
+        except _PASSED:
+            raise
+        except BaseException as exc:
             raise failure(exc, self.name, self._root) from exc
         if type(result) is AsyncGeneratorType:
             result = self.loop.iterate(result)
@@ -114,9 +121,10 @@ class Call:
         """Turn what a plugin raises while it is iterated into PluginFailed."""
         try:
             yield from items
-        except (BtplugError, PluginExit):
+        # GeneratorExit: nobody wants the rest.
+        except (*_PASSED, GeneratorExit):
             raise
-        except (Exception, SystemExit) as exc:
+        except BaseException as exc:
             raise failure(exc, self.name, self._root) from exc
 
     def _check(self, options: Mapping[str, object]) -> None:
@@ -199,7 +207,7 @@ def failure(
     if isinstance(exc, SystemExit):
         reason = f"it called exit with {exc.code!r}"
     else:
-        reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
+        reason = f"{type(exc).__name__}: {exc}".removesuffix(": ")
     return error(
         f"{what or f'{name} failed'}: {reason}",
         where=place(exc, root),
@@ -214,8 +222,9 @@ def guarded(
     """Run plugin code; what it raises becomes *error*, ours passes unchanged."""
     try:
         return work()
-    except (BtplugError, PluginExit, KeyboardInterrupt):
+    except (BtplugError, PluginExit):
         raise
+    # Interrupts as well: signals reach the main thread, and this is another.
     except BaseException as exc:
         raise failure(exc, manifest.name, manifest.root, error, what) from exc
 

@@ -66,8 +66,13 @@ def folders() -> Folders:
 
 
 def _xdg(variable: str, default: str) -> str:
-    root = os.environ.get(variable, "").strip() or os.path.expanduser(default)
-    return os.path.join(root, "btplug")
+    root = os.environ.get(variable, "").strip()
+    if not root and os.environ.get("HOME") == "":
+        # Empty is as good as unset; expanduser would begin at the root folder.
+        from pwd import getpwuid
+
+        root = default.replace("~", getpwuid(os.getuid()).pw_dir)
+    return os.path.join(root or os.path.expanduser(default), "btplug")
 
 
 def observe(path: str) -> Observation:
@@ -131,7 +136,7 @@ def _sweep(folder: str) -> None:
                 continue  # another process was faster
 
 
-def load_cached(path: str) -> object:
+def load_cached(path: str, kind: str) -> Any:  # of the shape that was stored
     """Return what `store_cached` wrote; None for missing, damaged or foreign content.
 
     The checksum stands before marshal, which may crash on bytes it did not write.
@@ -141,26 +146,36 @@ def load_cached(path: str) -> object:
 
     try:
         with open(path, "rb") as file:
-            content = file.read()
-    except OSError:
+            content = file.read(_MOST_CACHED)
+    except (OSError, ValueError):
         return None
-    head, body = content[: len(_STAMP) + 4], content[len(_STAMP) + 4 :]
-    if head != _STAMP + crc32(body).to_bytes(4, "big"):
+    start = len(_STAMP) + 4
+    if content[:start] != _STAMP + crc32(content[start:]).to_bytes(4, "big"):
         return None
-    value: object = marshal.loads(body)
-    return value
+    try:
+        found = marshal.loads(content[start:])
+    except (ValueError, EOFError, TypeError, MemoryError):
+        return None
+    if isinstance(found, tuple) and len(found) == 2 and found[0] == kind:
+        value: object = found[1]
+        return value
+    return None
 
 
-def store_cached(path: str, value: Any) -> None:
+def store_cached(path: str, kind: str, value: Any) -> None:
     """Write plain data for `load_cached`; that it cannot be written is normal."""
     import marshal
     from binascii import crc32
 
-    body = marshal.dumps(value)
     try:
+        body = marshal.dumps((kind, value))
         write_atomic(path, _STAMP + crc32(body).to_bytes(4, "big") + body)
-    except OSError:
+    except (OSError, ValueError):
         return
+
+
+# Ten thousand plugins are listed in 4 MiB; more was not written by us.
+_MOST_CACHED = 64 * 1024 * 1024
 
 
 def _stamp() -> bytes:

@@ -38,7 +38,7 @@ class Listing:
     def __init__(self, finder: Finder, *, in_process: bool = False) -> None:
         self._finder, self._in_process = finder, in_process
         self._path = os.path.join(finder.home.cache, "list")
-        self._cached: Any = load_cached(self._path)  # what _store wrote
+        self._cached: Any = load_cached(self._path, "list")
         self._old: Any = None
 
     def json(self, kind: str | None = None) -> str:
@@ -151,7 +151,7 @@ class Listing:
         if row is None or old is None or old != now or row.state != "ready":
             row = _read(spot, path)
         if len(twins) > 1:
-            error = str(clash(spot.name, twins)).replace("\n ", ";")
+            error = clash(spot.name, twins).line()
             return row._replace(state="broken", error=error)
         if row.name in taken:
             return row._replace(
@@ -177,7 +177,7 @@ class Listing:
 
             plain = marshal.dumps([tuple(row) for row in rows])
             observed = (tuple(seen), tuple(seen.values()))
-            store_cached(self._path, (key, as_json(rows), plain, observed))
+            store_cached(self._path, "list", (key, as_json(rows), plain, observed))
 
 
 def _folders(shelf: str) -> list[str]:
@@ -192,9 +192,8 @@ def _read(spot: Spot, path: str) -> Row:
         manifest = read_spot(spot)
     except (ManifestError, PluginError) as exc:
         name = spot.name if is_name(spot.name) else ascii(spot.name)[1:-1]
-        error = str(exc).replace("\n ", ";")
         return Row(
-            name, spot.kind or None, None, None, spot.source, "broken", path, error
+            name, spot.kind or None, None, None, spot.source, "broken", path, exc.line()
         )
     return Row(
         manifest.name, manifest.kind, manifest.version, manifest.summary, spot.source,

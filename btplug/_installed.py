@@ -42,12 +42,12 @@ def installed_spots(home: Folders) -> list[Spot]:
     roots = [p for item in enumerate(sys.path) if (p := item[1]) and item != here]
     seen = tuple((path, observe(path)) for path in roots)
     path = os.path.join(home.cache, "installed")
-    cached = load_cached(path)
-    if isinstance(cached, tuple) and cached[0] == seen:
+    cached = load_cached(path, "installed")
+    if cached and cached[0] == seen:
         return [Spot(*values) for values in cached[1]]
     spots = sorted({s for root in roots for s in _offered(root)})
     if settled(*(observation for _, observation in seen)):
-        store_cached(path, (seen, [tuple(spot) for spot in spots]))
+        store_cached(path, "installed", (seen, [tuple(spot) for spot in spots]))
     return spots
 
 

@@ -33,8 +33,8 @@ class Life(Generic[T]):
     """
 
     __slots__ = (
-        "_context", "_lock", "_loop", "call", "cls", "error", "manifest", "plugin",
-        "seconds",
+        "_context", "_lock", "_loop", "_stop_limit", "call", "cls", "error", "manifest",
+        "plugin", "seconds",
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +50,7 @@ class Life(Generic[T]):
         self.cls, self.plugin = cls, plugin
         self.call: Call | None = None
         self.error: BtplugError | None = None
-        self.seconds = 0.0
+        self.seconds = self._stop_limit = 0.0
         self._context, self._loop = context, loop
         self._lock = threading.RLock()
 
@@ -93,8 +93,7 @@ class Life(Generic[T]):
             guarded, lambda: call.finish(shutdown()), self.manifest, PluginFailed,
             f"{name} failed to shut down",
         )  # fmt: skip
-        limit = float(self._context.settings.host("stop_limit"))
-        Timed(work, f"{name} did not shut down").result(limit)
+        Timed(work, f"{name} did not shut down").result(self._stop_limit)
         return True
 
     def about(self, error: BtplugError) -> BtplugError:
@@ -108,6 +107,8 @@ class Life(Generic[T]):
             self.cls = cast("type[T]", load(self.manifest))
 
     def _initialise(self) -> tuple[T, Call]:
+        # Read before anything is open: a wrong limit must not leave it open.
+        self._stop_limit = float(self._context.settings.host("stop_limit"))
         self._load()
         self._context.settings.set_up_logs_if_used()
         what = f"{self.manifest.name} failed to initialise"

@@ -29,11 +29,11 @@ def load(manifest: Manifest) -> type[BasePlugin]:
             message has the file and line where it happened.
     """
     module, _, attribute = manifest.entry.partition(":")
+    if not manifest.package:
+        _check_file(manifest, module)
     package = manifest.package or _package(manifest)
     try:
         found = getattr(import_module(f"{package}.{module}"), attribute, None)
-    except KeyboardInterrupt:
-        raise
     except BtplugError:
         raise
     # Whatever a plugin raises, exits included, is that plugin's failure alone.
@@ -121,25 +121,45 @@ def unload(manifest: Manifest) -> None:
             del sys.modules[module]
 
 
+def _code_file(manifest: Manifest) -> str:
+    """Return where the code of the entry is expected."""
+    module = manifest.entry.partition(":")[0]
+    path = os.path.join(manifest.root, *module.split("."))
+    package = os.path.join(path, "__init__.py")
+    return package if os.path.isdir(path) else f"{path}.py"
+
+
+def _check_file(manifest: Manifest, module: str) -> None:
+    """Refuse an entry without a file; a pipe there would keep the import waiting."""
+    path = _code_file(manifest)
+    if not os.path.isfile(path):
+        found = "no regular file" if os.path.lexists(path) else "no such file"
+        raise PluginLoadError(
+            f"found {found} for the entry {module!r}, expected the plugin's code",
+            where=path,
+            fix="put the code there, or correct 'entry:' in its config.yaml",
+            plugin=manifest.name,
+        )
+
+
 def _failed(manifest: Manifest, exc: BaseException) -> PluginLoadError:
     if isinstance(exc, SystemExit):
         what = f"{manifest.name} called exit during load (code {exc.code!r})"
         fix = "remove the exit from the plugin's top level"
     else:
         what = f"{manifest.name} failed to load: {type(exc).__name__}: {exc}"
-        fix = f"look at {place(exc, manifest.root)}"
+        fix = "mend the plugin; see the traceback with BTPLUG_DEBUG=1"
         if isinstance(exc, ModuleNotFoundError) and exc.name:
             fix = f"install what it needs, perhaps: pip install {exc.name}"
-    return PluginLoadError(
-        what, where=place(exc, manifest.root), fix=fix, plugin=manifest.name
-    )
+    where = place(exc, manifest.root, _code_file(manifest))
+    return PluginLoadError(what, where=where, fix=fix, plugin=manifest.name)
 
 
-def place(exc: BaseException, root: str) -> str:
+def place(exc: BaseException, root: str, otherwise: str = "") -> str:
     """Return ``file:line`` of the innermost frame of *exc* that lies in *root*."""
     if isinstance(exc, SyntaxError) and exc.filename:
         return f"{exc.filename}:{exc.lineno or 1}"
-    found = os.path.join(root, "config.yaml")
+    found = otherwise or os.path.join(root, "config.yaml")
     trace = exc.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename

@@ -119,6 +119,11 @@ class HomeLoop:
             await asyncio.gather(*others, return_exceptions=True)
             await loop.shutdown_asyncgens()
 
+        # A loop that plugin code blocks answers nothing: do not wait for it twice.
+        awake = threading.Event()
+        loop.call_soon_threadsafe(awake.set)
+        if not awake.wait(0.2):
+            return
         with suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(finish(), loop).result(limit)
             loop.call_soon_threadsafe(loop.stop)

@@ -59,6 +59,7 @@ class Transports(Mapping[str, "Transport"]):
     def __init__(self) -> None:
         self._live: dict[str, Transport] = {}
         self._broken: dict[str, BtplugError] = {}
+        self._broken_schemes: dict[str, BtplugError] = {}
 
     def __getitem__(self, name: str) -> Transport:
         if error := self._broken.get(name):
@@ -80,8 +81,16 @@ class Transports(Mapping[str, "Transport"]):
         lent = cast("Transport", _Lent(plugin))
         self._live = {**self._live, name: lent}
 
-    def mark_broken(self, name: str, error: BtplugError) -> None:
-        """Keep why a transport did not start (the host's part)."""
+    def mark_broken(
+        self, name: str, error: BtplugError, schemes: tuple[str, ...] = ()
+    ) -> None:
+        """Keep why a transport did not start (the host's part).
+
+        Args:
+            schemes: What it serves; empty where its code could not be loaded.
+        """
+        # Code that did not load does not say its schemes; its name is the best guess.
+        self._broken_schemes |= dict.fromkeys(schemes or (name,), error)
         self._broken[name] = error
 
     def withdraw(self, name: str) -> None:
@@ -93,9 +102,8 @@ class Transports(Mapping[str, "Transport"]):
         for transport in self._live.values():
             if scheme in transport.schemes:
                 return transport
-        # One that did not start may be the one that was meant: say why it is missing.
-        if self._broken:
-            raise next(iter(self._broken.values()))
+        if error := self._broken_schemes.get(scheme):
+            raise error
         known = sorted({s for t in self._live.values() for s in t.schemes})
         raise Unsupported(
             f"no transport for the scheme {scheme!r}, "

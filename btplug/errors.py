@@ -43,6 +43,14 @@ class BtplugError(Exception):
             lines.append(f"  fix:   {self.fix}")
         return "\n".join(lines)
 
+    def line(self) -> str:
+        """Return all of it on one line, for rows of a listing."""
+        return "; ".join(part.strip() for part in str(self).splitlines())
+
+
+class Terminated(BaseException):
+    """SIGTERM came: like KeyboardInterrupt, no plugin's business to catch."""
+
 
 class UsageError(BtplugError):
     """A word of the command line, or an argument of a call, is wrong."""
@@ -114,6 +122,7 @@ class PluginExit(Exception):
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.plugin: str | None = None  # filled in by whoever ran it
 
     def __str__(self) -> str:
         return self.message

@@ -6,7 +6,7 @@ import os
 import re
 from typing import NamedTuple
 
-from btplug.config import Limits, nearest, parse_yaml, read_bounded
+from btplug.config import Limits, nearest, parse_yaml, read_bounded, shown
 from btplug.errors import ManifestError
 
 API = 1
@@ -126,9 +126,9 @@ class _Check:
     ) -> ManifestError:
         line = self.lines.get(at) or self.lines.get(at[:-1]) or 1
         key = ".".join(map(str, at))
-        shown = found if isinstance(found, _Words) else _shown(found)
+        words = found if isinstance(found, _Words) else shown(found)
         return ManifestError(
-            f"{self.path}:{line}: {key}: found {shown}, expected {expected}",
+            f"{self.path}:{line}: {key}: found {words}, expected {expected}",
             fix=fix or f"change the '{at[-1]}' line",
         )
 
@@ -174,24 +174,29 @@ class _Check:
 
     def text(self, block: Value, key: str, rule: str, expected: str) -> str:
         # YAML reads `name: on` as True, so ask for a text before matching.
-        value = block.get(key, _MISSING)
-        if not isinstance(value, str) or not re.fullmatch(rule, value):
-            raise self.fail(("plugin", key), value, expected)
+        value = block.get(key)
+        good = isinstance(value, str) and re.fullmatch(rule, value)
+        # It is shown on terminals: nothing in it may steer one.
+        if not isinstance(value, str) or not good or not value.isprintable():
+            raise self.fail(("plugin", key), block.get(key, _NOTHING), expected)
         return value
 
     def api(self, block: Value) -> int:
-        value = block.get("api", _MISSING)
-        if value != API or isinstance(value, bool):
+        value = block.get("api")
+        if type(value) is not int or value != API:
             raise self.fail(
                 ("plugin", "api"),
-                value,
+                block.get("api", _NOTHING),
                 f"{API}, the plugin API of this btplug",
                 fix="install a version of the plugin, or of btplug, that fits",
             )
         return API
 
-    def names(self, at: tuple[str, ...], value: object) -> tuple[str, ...]:
-        expected = "a list of texts"
+    def names(
+        self, at: tuple[str, ...], value: object, expected: str = "a list of texts"
+    ) -> tuple[str, ...]:
+        if value is None:
+            return ()
         if not isinstance(value, list):
             raise self.fail(at, value, expected)
         for index, item in enumerate(value):
@@ -200,12 +205,12 @@ class _Check:
         return tuple(value)
 
     def transports(self, block: Value) -> tuple[str, ...] | None:
+        at = ("plugin", "transports")
         value = block.get("transports")
+        if "transports" in block and block["kind"] != "cli":
+            raise self.fail(at, value, "none: only a plugin of kind cli names them")
         if value is None:
             return None
-        at = ("plugin", "transports")
-        if block["kind"] != "cli":
-            raise self.fail(at, value, "none: only a plugin of kind cli names them")
         names = self.names(at, value)
         for index, name in enumerate(names):
             if not is_name(name):
@@ -227,15 +232,15 @@ class _Check:
         elif network in ("none", "arguments", "any"):
             hosts = (str(network),)
         else:
-            hosts = self.names((*at, "network"), network)
+            expected = "none, arguments, any, or a list of hosts"
+            hosts = self.names((*at, "network"), network, expected)
             for index, host in enumerate(hosts):
                 if not re.fullmatch(_HOST, host):
-                    expected = "none, arguments, any, or a list of hosts"
                     raise self.fail((*at, "network", index), host, expected)
         return Permissions(
             hosts,
-            self.names((*at, "read"), asked.get("read") or []),
-            self.names((*at, "write"), asked.get("write") or []),
+            self.names((*at, "read"), asked.get("read")),
+            self.names((*at, "write"), asked.get("write")),
         )
 
 
@@ -245,23 +250,14 @@ class _Words(str):
     __slots__ = ()
 
 
-_MISSING = _Words("nothing")
+_NOTHING = _Words("nothing")
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    if len(text) > 60:
-        text = text[:57] + "..."
-    return text if isinstance(value, str) else f"{text} ({type(value).__name__})"
-
-
-# One line without control or direction-changing characters: it is shown in help.
-_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]{1,60}"
 _RULES = {
     "name": (_NAME, "[a-z0-9][a-z0-9-]{0,39}"),
     "kind": ("cli|transport", "cli or transport"),
     "entry": (_ENTRY, "module:Class, such as plugin:MyPlugin"),
-    "summary": (_LINE, "one line of 1 to 60 characters"),
+    "summary": (r".{1,60}", "one line of 1 to 60 characters"),
     "version": (_VERSION, "a version in quotes, such as '1.0.0'"),
 }
 _KEYS = (*_RULES, "api", "transports", "permissions")

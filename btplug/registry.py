@@ -255,9 +255,13 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
         name = super().register_plugin(plugin)
         try:
             self.start(name)
-        except BaseException:
+        except BaseException as exc:
             with self._lock:
+                cls = self._lives[name].cls
                 self._lives = {k: v for k, v in self._lives.items() if k != name}
+            if isinstance(exc, BtplugError):
+                schemes = cls.schemes if cls else ()
+                self.context.transports.mark_broken(name, exc, schemes)
             raise
         return name
 
@@ -281,7 +285,9 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
 
         # The last one here: a single transport needs no further thread.
         waiting = list(plugins)
-        threads = [threading.Thread(target=start, args=(p,)) for p in waiting[:-1]]
+        threads = [
+            threading.Thread(target=start, args=(p,), daemon=True) for p in waiting[:-1]
+        ]
         for thread in threads:
             thread.start()
         for plugin in waiting[-1:]:

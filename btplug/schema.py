@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+)
 
-from btplug.config import Secret, nearest, parse_yaml, read_bounded
+from btplug._fields import fields_of, holds_secret, json_schema, secret_fields
+from btplug.config import Secret, nearest, parse_yaml, read_bounded, shown
 from btplug.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
 
 # Types whose values need no conversion when they have them: msgspec, which does all
 # the others, costs 9 ms to import.
+__all__ = ["fields_of", "json_schema", "resolve", "secret_fields"]
+
 _PLAIN = (str, int, float, bool)
 
 
@@ -32,13 +38,15 @@ def resolve(
         ConfigError: An unknown key, a wrong type, a missing value; with its origin,
             and never with the value of a Secret.
     """
-    hints = field_types(config)
-    fields = hints if config else dict.fromkeys(known, Any)
+    fields = {field.name: field.kind for field in fields_of(config)}
+    if config is None:
+        fields = dict.fromkeys(known, Any)
     ready: dict[str, object] = {}
     for key, setting in values.items():
         if key not in fields:
             raise ConfigError(
-                f"{setting.origin}: {key}: found an unknown key, expected "
+                f"{_exact(setting.origin, plugin, key, ())}: {key}: "
+                "found an unknown key, expected "
                 + (f"one of {', '.join(sorted(fields))}" if fields else "no settings"),
                 fix=nearest(key, fields) or f"remove {key!r}",
                 plugin=plugin,
@@ -46,94 +54,26 @@ def resolve(
         ready[key] = _convert(setting, fields[key], key, plugin)
     if config is None:
         return MappingProxyType(ready)
+    if missing := [
+        f.name for f in fields_of(config) if f.required and f.name not in ready
+    ]:
+        raise ConfigError(
+            f"the configuration of {plugin} has no value for {missing[0]!r}",
+            fix=f"set it with: btplug config set {plugin}.{missing[0]} VALUE",
+            plugin=plugin,
+        )
     try:
         return config(**ready)
-    except TypeError as exc:
-        missing = [name for name in hints if name not in ready]
+    # Its __post_init__ may raise anything: it is the plugin's way to refuse.
+    except Exception as exc:
+        reason = (
+            str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
+        )
         raise ConfigError(
-            f"the configuration of {plugin} is not complete ({exc})",
-            fix=f"set it with: btplug config set {plugin}.{missing[0]} VALUE"
-            if missing
-            else "mend __post_init__ of its Config",
-            plugin=plugin,
-        ) from exc
-    except ValueError as exc:
-        raise ConfigError(
-            f"the configuration of {plugin} does not fit together: {exc}",
+            f"the configuration of {plugin} does not fit together: {reason}",
             fix=f"look at it with: btplug config show {plugin}",
             plugin=plugin,
         ) from exc
-
-
-def field_types(config: type | None) -> dict[str, Any]:
-    """Return the fields of a Config class and their types; of None, no fields."""
-    if config is None:
-        return {}
-    hints = get_type_hints(config, include_extras=True)
-    names = getattr(config, "__dataclass_fields__", None) or getattr(
-        config, "__struct_fields__", hints
-    )
-    return {name: hints[name] for name in names if name in hints}
-
-
-def defaults(config: type | None) -> dict[str, object]:
-    """Return the defaults that a Config class has itself, by field."""
-    found: dict[str, object] = {}
-    for name in field_types(config):
-        value = getattr(config, name, None)
-        field = getattr(config, "__dataclass_fields__", {}).get(name)
-        if field is not None:
-            from dataclasses import MISSING
-
-            value = None if field.default is MISSING else field.default
-            if field.default_factory is not MISSING:
-                value = field.default_factory()
-        elif config is not None and hasattr(config, "__struct_fields__"):
-            value = _struct_default(config, name)
-        found[name] = value
-    return found
-
-
-def _struct_default(config: type, name: str) -> object:
-    from msgspec import NODEFAULT, structs
-
-    for field in structs.fields(config):
-        if field.name == name and field.default_factory is not NODEFAULT:
-            return field.default_factory()
-        if field.name == name and field.default is not NODEFAULT:
-            return field.default
-    return None
-
-
-def secret_fields(config: type | None) -> frozenset[str]:
-    """Return the fields whose type is, or holds, a Secret."""
-    return frozenset(n for n, t in field_types(config).items() if holds_secret(t))
-
-
-def holds_secret(kind: Any, seen: tuple[Any, ...] = ()) -> bool:
-    """Tell whether a type is Secret, or has one somewhere inside."""
-    if kind is Secret:
-        return True
-    if kind in seen:
-        return False
-    inside = list(get_args(kind))
-    if hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__struct_fields__"):
-        inside += field_types(kind).values()
-    return any(holds_secret(part, (*seen, kind)) for part in inside)
-
-
-def json_schema(config: type | None) -> dict[str, object]:
-    """Return the JSON Schema of a plugin's configuration, for editors."""
-    if config is None:
-        return {"type": "object"}
-    import msgspec
-
-    def hook(kind: type) -> dict[str, object]:
-        if kind is Secret:
-            return {"type": "string", "writeOnly": True}
-        raise NotImplementedError(kind)
-
-    return msgspec.json.schema(config, schema_hook=hook)
 
 
 def _convert(setting: Setting, kind: Any, key: str, plugin: str) -> object:
@@ -150,6 +90,9 @@ def _convert(setting: Setting, kind: Any, key: str, plugin: str) -> object:
             return _checked(setting._replace(value=candidate), kind, key, plugin)
         except ConfigError:
             continue
+    # The message is about what the text means, where it means a list or a mapping.
+    if isinstance(value, (list, dict)):
+        setting = setting._replace(value=value)
     return _checked(setting, kind, key, plugin)
 
 
@@ -174,13 +117,17 @@ def _takes_text(kind: Any) -> bool:
 
 
 def _decode(kind: type, value: object) -> object:
-    if kind is Secret and isinstance(value, str):
-        return Secret(value)
+    if isinstance(kind, type) and issubclass(kind, Secret) and isinstance(value, str):
+        return kind(value)
+    if isinstance(kind, type) and issubclass(kind, Secret):
+        from msgspec import ValidationError
+
+        raise ValidationError("Expected `str`")
     raise NotImplementedError(f"a field of type {kind!r}")
 
 
 def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
-    if kind is Any:
+    if kind in (Any, object):
         return setting.value
     import msgspec
 
@@ -217,11 +164,7 @@ def _found(value: Any, path: tuple[str | int, ...], secret: bool) -> str:
         # msgspec writes [...] where it does not name the key of a mapping.
         with suppress(LookupError, TypeError):
             value = value[part]
-    kind = type(value).__name__
-    if secret:
-        return f"a value of type {kind}"
-    shown = repr(value)
-    return shown[:60] if isinstance(value, str) else f"{shown[:60]} ({kind})"
+    return f"a value of type {type(value).__name__}" if secret else shown(value)
 
 
 class _UnknownKey(Exception):

@@ -5,51 +5,34 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from btplug._folders import (
     Folders,
-    Observation,
     folders,
     load_cached,
     observe,
     settled,
     store_cached,
-    write_atomic,
 )
-from btplug.config import nearest, parse_yaml, read_bounded
-from btplug.errors import ConfigError, UsageError
-from btplug.logs import LEVELS
+from btplug._userfile import (
+    HOST,
+    Seen,
+    Setting,
+    Values,
+    host_value,
+    read_user_file,
+    read_written,
+    write_setting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from btplug.manifest import Manifest
 
-# Of btplug itself, with their defaults; seconds and the level of logs.
-HOST: dict[str, float | str] = {
-    "log_file": "",
-    "log_level": "warning",
-    "start_limit": 5.0,
-    "stop_limit": 2.0,
-}
-
-
-class Setting(NamedTuple):
-    """One effective value.
-
-    Attributes:
-        origin: Where it came from: ``file:line``, a variable, or ``--set``.
-        is_text: Written in a place without types: converted to the field's.
-    """
-
-    value: object
-    origin: str
-    is_text: bool = False
-
-
-Values = dict[str, Setting]
-Seen = tuple[tuple[str, Observation], ...]
+__all__ = ["HOST", "Setting", "Settings", "Values", "host_value", "write_setting"]
 
 
 class Settings:
@@ -139,10 +122,10 @@ class Settings:
         """
         if owner not in self._read:
             seen = self._seen(owner)
-            cached = load_cached(self._record(owner))
+            cached = load_cached(self._record(owner), "settings")
             if all(observation is None for _, observation in seen):
                 self._read[owner] = {}
-            elif isinstance(cached, tuple) and cached[0] == seen:
+            elif cached and cached[0] == seen:
                 self._read[owner] = {k: Setting(*v) for k, v in cached[1].items()}
             else:
                 self._uncached[owner] = seen
@@ -154,8 +137,8 @@ class Settings:
         for path, _ in seen[1:]:
             key = os.path.basename(path)
             if not key.startswith("."):
-                text = read_bounded(path, 65536, ConfigError).decode()
-                found[key] = Setting(text, path, is_text=True)
+                with suppress(FileNotFoundError):  # unset while we were looking
+                    found[key] = Setting(read_written(path), path, is_text=True)
         return found
 
     @property
@@ -170,7 +153,7 @@ class Settings:
             observations = [observation for _, observation in seen]
             if seen and settled(*observations) and not hidden & found.keys():
                 record = (seen, {k: tuple(v) for k, v in found.items()})
-                store_cached(self._record(owner), record)
+                store_cached(self._record(owner), "settings", record)
 
     def _user_file(self) -> dict[str, Values]:
         """Return the user's config.yaml by owner, btplug's own keys under ``""``."""
@@ -197,108 +180,3 @@ class Settings:
         from btplug.logs import set_up
 
         set_up(str(self.host("log_level")), str(self.host("log_file")) or None)
-
-
-def host_value(key: str, setting: Setting) -> float | str:
-    """Check a setting of btplug's own against the type of its default."""
-    value, default = setting.value, HOST[key]
-    if isinstance(default, str):
-        if isinstance(value, str) and (key != "log_level" or value in LEVELS):
-            return value
-        expected = f"one of {', '.join(LEVELS)}" if key == "log_level" else "a text"
-    else:
-        expected = "a number of seconds above 0"
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            try:
-                seconds = float(value)
-            except ValueError:
-                seconds = 0.0
-            if 0 < seconds < 1e6:
-                return seconds
-    raise ConfigError(
-        f"{setting.origin}: {key}: found {value!r}, expected {expected}",
-        fix=f"change it, for example to {default!r}",
-    )
-
-
-def read_user_file(path: str) -> dict[str, Values]:
-    """Read a user's config.yaml: btplug's own keys, and ``plugins:`` by name.
-
-    Returns:
-        Owner (a plugin, or ``""`` for btplug) to key to setting.
-
-    Raises:
-        ConfigError: It is broken; the message has file and line.
-    """
-    try:
-        content = read_bounded(path, 65536, ConfigError)
-    except FileNotFoundError:
-        return {}
-    data, lines = parse_yaml(content, where=path)
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path}:1: found a {type(data).__name__}, expected keys and values",
-            fix="write lines such as 'log_level: info'",
-        )
-    found: dict[str, Values] = {"": {}}
-    for key, value in data.items():
-        line = lines[(key,)]
-        if key == "plugins" and (value is None or isinstance(value, dict)):
-            for name, block in (value or {}).items():
-                where = f"{path}:{lines[('plugins', name)]}"
-                if not isinstance(block, dict):
-                    raise ConfigError(
-                        f"{where}: plugins.{name}: found {block!r}, expected a mapping",
-                        fix="indent the plugin's settings below its name",
-                    )
-                found[name] = {
-                    k: Setting(v, f"{path}:{lines[('plugins', name, k)]}")
-                    for k, v in block.items()
-                }
-        elif key in HOST:
-            found[""][key] = Setting(value, f"{path}:{line}")
-        else:
-            known = [*HOST, "plugins"]
-            raise ConfigError(
-                f"{path}:{line}: {key}: found an unknown key, "
-                f"expected one of {', '.join(known)}",
-                fix=nearest(key, known) or "put a plugin's settings below 'plugins:'",
-            )
-    return found
-
-
-def write_setting(home: Folders, key: str, text: str | None) -> str:
-    """Write (or with None remove) what ``config set`` was given.
-
-    Args:
-        key: ``NAME.key`` of a plugin, or a key of btplug's own.
-
-    Returns:
-        The file that was written or removed.
-
-    Raises:
-        UsageError: The key is of neither form, or there is nothing to remove.
-    """
-    owner, dot, name = key.rpartition(".")
-    good = owner.replace("-", "").isalnum() if dot else key in HOST
-    if not good or not name.isidentifier() or not key.isascii():
-        raise UsageError(
-            f"found the key {key!r}, expected PLUGIN.KEY or one of {', '.join(HOST)}",
-            fix=nearest(key, HOST) or "see the keys with: btplug config show PLUGIN",
-        )
-    path = os.path.join(home.written(owner or "_btplug"), name)
-    if text is not None:
-        if not dot:
-            host_value(name, Setting(text, "config set", is_text=True))
-        write_atomic(path, text.encode())
-        return path
-    try:
-        os.unlink(path)
-    except FileNotFoundError as exc:
-        raise UsageError(
-            f"the key {key!r} was not set by 'btplug config set'",
-            fix="see where its value comes from with: btplug config show PLUGIN",
-        ) from exc
-    return path

@@ -214,7 +214,7 @@ def _settle(before):
     until = time.monotonic() + 5
     while True:
         now = _held()
-        left = now[1] - before[1]
+        left = (now[0] - before[0]) | (now[1] - before[1])
         if not left:
             break
         assert time.monotonic() < until, f"left behind: {left}"

@@ -194,4 +194,4 @@ def console() -> NoReturn:
         code = 0
     except SystemExit as exc:
         code = exc.code if isinstance(exc.code, int) else 1
-    end(code)
+    end(code, json=_wants_json(sys.argv[1:]))

@@ -47,7 +47,8 @@ def plugin_command(
         if "--help" not in args:
             raise
         config = None
-    host.remember(manifest, context.settings, cls.Config)
+    else:
+        host.remember(manifest, context.settings, cls.Config)
     own = click_parameters(cls)
     _check(cls, own, manifest)
     parameters = list(own)
@@ -63,7 +64,7 @@ def plugin_command(
         if not has_json and values.pop("json"):
             host.json = context.wants_json = True
         data = values.pop(str(data_name), None)
-        show(lambda: host.commands.execute_plugin(name, data, **values), host)
+        show(lambda: host.commands.execute_plugin(name, data, **values), host, manifest)
 
     declared = {str(parameter.name) for parameter in own}
     data_name = data_parameter(

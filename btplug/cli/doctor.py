@@ -52,7 +52,7 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
         if row["state"] != "ready" or row["kind"] != "transport":
             seconds, error = None, None
         if error is not None:
-            row = {**row, "state": "broken", "error": str(error).replace("\n ", ";")}
+            row = {**row, "state": "broken", "error": error.line()}
         milliseconds = None if seconds is None else round(seconds * 1000, 1)
         plugins.append({**row, "milliseconds": milliseconds})
     return {

@@ -8,7 +8,8 @@ from contextlib import suppress
 import click
 
 from btplug.cli.lazy import complete_name, host_of
-from btplug.errors import BtplugError
+from btplug.errors import BtplugError, PluginError
+from btplug.manifest import is_name
 
 
 @click.command("enable")
@@ -17,8 +18,10 @@ from btplug.errors import BtplugError
 def command(ctx: click.Context, name: str) -> None:
     """Let the disabled plugin NAME be used again."""
     host = host_of(ctx)
+    if not is_name(name):
+        host.unknown(name)
     if not host.home.is_disabled(name):
-        with suppress(BtplugError):
+        with suppress(PluginError):
             if host.finder.find(name) is None:
                 host.unknown(name)
         click.echo(f"{name} is not disabled", err=True)

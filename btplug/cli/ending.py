@@ -6,9 +6,9 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from btplug.errors import BtplugError
+from btplug.errors import BtplugError, Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +19,6 @@ GRACE = 2.0
 
 class ReaderGone(Exception):
     """Whoever read our output went away; not an OSError, which Click would eat."""
-
-
-class Terminated(BaseException):
-    """SIGTERM: like KeyboardInterrupt, no plugin's business to catch."""
 
 
 @contextmanager
@@ -36,11 +32,25 @@ def signals_watched() -> Iterator[None]:
     def terminate(*_: object) -> NoReturn:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    with _handled({signal.SIGTERM: terminate}):
+        yield
+
+
+@contextmanager
+def _handled(handlers: dict[int, Any]) -> Iterator[None]:
+    """Set signal handlers for a while; an ignored signal stays ignored."""
+    import signal
+
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in handlers.items()
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -54,12 +64,8 @@ def hurried() -> Iterator[None]:
     def leave(number: int, _: object) -> NoReturn:
         os._exit(128 + number)
 
-    before = {s: signal.signal(s, leave) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled({signal.SIGINT: leave, signal.SIGTERM: leave}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -102,12 +108,13 @@ def open_missing() -> None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open
 
 
-def end(code: int) -> NoReturn:
+def end(code: int, *, json: bool) -> NoReturn:
     """End the process after threads had their grace and the output is flushed.
 
     The interpreter's own tear-down costs 10 ms and does nothing more for anybody.
     """
-    _wait_for_threads()
+    with hurried():
+        _wait_for_threads(json)
     import atexit
 
     atexit._run_exitfuncs()
@@ -125,7 +132,7 @@ def end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _wait_for_threads() -> None:
+def _wait_for_threads(json: bool) -> None:
     import time
 
     until = time.monotonic() + GRACE
@@ -137,6 +144,7 @@ def _wait_for_threads() -> None:
     for thread in others:
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
-            from btplug.cli.report import say
+            from btplug.cli.report import warn
 
-            say(f"btplug: warning: the thread {thread.name!r} was left running")
+            what = f"the thread {thread.name!r} was left running"
+            warn(BtplugError(what, fix="join it in shutdown"), json=json)

@@ -101,8 +101,8 @@ class Host:
     def _manifest(self, spot: Spot) -> Manifest:
         """Read a manifest, from the cache if its file is as it was."""
         key = (tuple(spot), observe(os.path.join(spot.root, FILE)))
-        cached = load_cached(self._record(spot.name, spot.root))
-        if isinstance(cached, tuple) and cached[0] == key:
+        cached = load_cached(self._record(spot.name, spot.root), "manifest")
+        if cached and cached[0] == key:
             found = Manifest._make(cached[1])
             return found._replace(permissions=Permissions._make(found.permissions))
         self._unknown[spot.name] = key
@@ -127,7 +127,8 @@ class Host:
         secret = secret_fields(config)
         if key and settled(key[1]) and not secret & manifest.config.keys():
             values = (*manifest[:7], tuple(manifest.permissions), *manifest[8:])
-            store_cached(self._record(manifest.name, manifest.root), (key, values))
+            record = self._record(manifest.name, manifest.root)
+            store_cached(record, "manifest", (key, values))
         settings.remember(manifest.name, secret)
 
     # -- starting and stopping
@@ -171,10 +172,10 @@ class Host:
         self.commands = CLIPluginRegistry(self.context)
         self.transports = TransportPluginRegistry(self.context)
         if target is not None:
-            self._start_transports(target)
+            self._start_transports(target, self.context)
         return self.context
 
-    def _start_transports(self, target: Manifest) -> None:
+    def _start_transports(self, target: Manifest, context: Context) -> None:
         named = target.transports
         names = self.finder.transports() if named is None else named
         found = {}
@@ -182,7 +183,15 @@ class Host:
             try:
                 if manifest := self._transport(name, needed=named is not None):
                     found[name] = manifest
+            except UnknownPlugin as exc:
+                raise PluginError(
+                    f"{target.name} needs the transport {name!r}, and there is none",
+                    where=target.path,
+                    fix=exc.fix,
+                    plugin=target.name,
+                ) from exc
             except BtplugError as exc:
+                context.transports.mark_broken(name, exc)
                 self._broken(name, exc, needed=named is not None)
         for name, (_, error) in self.transports.start_all(found.values()).items():
             if error is not None:
@@ -204,15 +213,13 @@ class Host:
         if fix is None:
             return manifest
         if needed:
-            raise PluginError(f"the transport {name!r} may not start", fix=fix)
+            raise PluginError(f"the transport {name!r} cannot be started", fix=fix)
         return None
 
     def _broken(self, name: str, error: BtplugError, *, needed: bool) -> None:
         error.plugin = name
         if needed:
             raise error
-        assert self.context is not None
-        self.context.transports.mark_broken(name, error)
         warn(error, json=self.json_errors)
 
     def runnable(self, manifest: Manifest) -> None:

@@ -8,26 +8,33 @@ from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from btplug.errors import PluginFailed
+from btplug._calls import failure
+from btplug.errors import BtplugError, PluginExit, PluginFailed
 from btplug.logs import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from btplug.cli.host import Host
+    from btplug.manifest import Manifest
 
 
-def show(execute: Callable[[], object], host: Host) -> None:
+def show(execute: Callable[[], object], host: Host, manifest: Manifest) -> None:
     """Run *execute* and print its result, row by row as it arrives.
 
     While the result is JSON, what the plugin prints goes to stderr.
     """
-    if not host.json:
-        out = sys.stdout
-        _human(execute(), out)
-        return
-    with _stdout_kept() as out:
-        _json(execute(), out)
+    try:
+        if host.json:
+            with _stdout_kept() as out:
+                _json(execute(), out)
+        else:
+            _human(execute(), sys.stdout)
+    except (BtplugError, PluginExit, OSError, EOFError):
+        raise
+    # What a plugin returned may fail when it is iterated or asked for its text.
+    except Exception as exc:
+        raise failure(exc, manifest.name, manifest.root) from exc
 
 
 @contextmanager

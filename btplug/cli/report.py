@@ -7,15 +7,15 @@ import sys
 
 import click
 
-from btplug.cli.ending import ReaderGone, Terminated
-from btplug.errors import BtplugError, PluginExit, UsageError
+from btplug.cli.ending import ReaderGone
+from btplug.errors import BtplugError, PluginExit, Terminated, UsageError
 from btplug.logs import escape
 
 
 def warn(error: BtplugError, *, json: bool) -> None:
     """Say in one line what went wrong and does not stop the run."""
     if json:
-        say(_object(error, "warning"))
+        say(_object(error))
         return
     name = f"{error.plugin}: " if error.plugin else ""
     fix = f" ({error.fix})" if error.fix else ""
@@ -30,7 +30,7 @@ def fail(error: BtplugError, *, json: bool) -> None:
 
         say("".join(traceback.format_exception(error)).rstrip())
     if json:
-        say(_object(error, "error"))
+        say(_object(error, error.exit_code))
     else:
         say(f"btplug: error: {escape(str(error), keep=chr(10))}")
 
@@ -41,7 +41,9 @@ def outcome(exc: BaseException, *, json: bool) -> int:
         fail(exc, json=json)
         return exc.exit_code
     if isinstance(exc, PluginExit):
-        if exc.message:
+        if exc.message and json:
+            say(_object(BtplugError(exc.message, plugin=exc.plugin), exc.code))
+        elif exc.message:
             say(escape(exc.message, keep="\n\t"))
         return exc.code
     if isinstance(exc, click.ClickException):
@@ -90,17 +92,17 @@ def say(text: str) -> None:
             return
 
 
-def _object(error: BtplugError, level: str) -> str:
+def _object(error: BtplugError, code: int | None = None) -> str:
     import json
 
     return json.dumps(
         {
-            "level": level,
+            "level": "warning" if code is None else "error",
             "what": error.what,
             "where": error.where,
             "fix": error.fix,
             "plugin": error.plugin,
-            "exit_code": error.exit_code if level == "error" else 0,
+            "exit_code": code or 0,
         },
         ensure_ascii=False,
     )

@@ -45,17 +45,23 @@ def rows(
 ) -> list[tuple[str, str]]:
     """Return (key, ``value (origin)``) of a loaded plugin, defaults included."""
     from btplug.errors import BtplugError
-    from btplug.schema import defaults, secret_fields
+    from btplug.schema import fields_of, secret_fields
 
     try:
         effective = settings.of(manifest)
     except BtplugError as exc:
         return [("cannot be read", exc.what)]
     secret = secret_fields(config)
-    found = {key: (value, "default") for key, value in defaults(config).items()}
+    fields = {field.name for field in fields_of(config)}
+
+    def hides(key: str) -> bool:
+        # A key that no field has may be a secret one mistyped.
+        return key in secret or (config is not None and key not in fields)
+
+    found = {f.name: (f.default, "default") for f in fields_of(config)}
     found |= {key: (s.value, s.origin) for key, s in effective.items()}
     return [
-        (key, f"{MASK if key in secret else cell(value)} ({_near(origin)})")
+        (key, f"{MASK if hides(key) else cell(value)} ({_near(origin)})")
         for key, (value, origin) in found.items()
     ]
 

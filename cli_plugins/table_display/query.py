@@ -89,8 +89,6 @@ class Condition:
         self.op = match["op"]
         if self.op not in _COMPARE:
             raise _wrong(text, f"one of the operators {OPERATORS}")
-        if not self.key:
-            raise _wrong(text, "a KEY before the operator")
         if match["key"] and self.key[0] in "\"'":
             raise _wrong(text, "the quotes around KEY closed before the operator")
         self._compare = _COMPARE[self.op]

@@ -237,6 +237,19 @@ class Terminal:
         while text not in self.text:
             assert self._more(until - time.monotonic()), f"ended with: {self.text}"
 
+    def wait_until_it_reads(self, seconds=20):
+        """Return once the process sleeps in a read.
+
+        A signal that comes a moment before is kept by Python until the read ends.
+        """
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        until = time.monotonic() + seconds
+        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < until, self.text
+            time.sleep(0.005)
+        if not stat.exists():
+            time.sleep(0.3)  # not Linux: as good as it gets
+
     def type(self, text):
         os.write(self.fd, text.encode())
 

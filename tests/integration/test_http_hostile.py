@@ -114,9 +114,12 @@ def test_endless_chunks_end_at_the_limit_for_bodies(open_form):
         while line.wait(0):
             line.send(b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n")
 
-    with open_form(max_body=1_000_000) as form, Hostile(script) as server:
-        with pytest.raises(TooLarge) as caught:
-            form.send(server.url, timeout=20)
+    with (
+        open_form(max_body=1_000_000) as form,
+        Hostile(script) as server,
+        pytest.raises(TooLarge) as caught,
+    ):
+        form.send(server.url, timeout=20)
 
     assert caught.value.what == (
         "found more than 1,000,000 bytes, expected at most 1,000,000 bytes"
@@ -218,9 +221,11 @@ def test_a_short_body_says_how_much_came(form):
 
 def test_a_chunked_body_without_its_end_is_cut(form):
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
-    with Hostile(then_close(data)) as server:
-        with pytest.raises(Cut, match="got 3 bytes, and no end"):
-            form.receive(server.url)
+    with (
+        Hostile(then_close(data)) as server,
+        pytest.raises(Cut, match="got 3 bytes, and no end"),
+    ):
+        form.receive(server.url)
 
 
 def test_a_body_that_ends_with_the_connection_is_whole(form):
@@ -249,9 +254,11 @@ def test_a_body_that_ends_with_the_connection_is_whole(form):
     ],
 )
 def test_a_reply_that_breaks_the_rules_is_refused(form, head):
-    with Hostile(then_close(b"HTTP/1.1 " + head + b"\r\n\r\nok")) as server:
-        with pytest.raises(BadReply) as caught:
-            form.send(server.url)
+    with (
+        Hostile(then_close(b"HTTP/1.1 " + head + b"\r\n\r\nok")) as server,
+        pytest.raises(BadReply) as caught,
+    ):
+        form.send(server.url)
 
     assert caught.value.exit_code == 5
     assert caught.value.where == server.url
@@ -260,15 +267,19 @@ def test_a_reply_that_breaks_the_rules_is_refused(form, head):
 @pytest.mark.parametrize("size", [b"zz", b"-1", b"ffffffffffffffffffffff"])
 def test_a_chunk_size_that_is_none_is_refused(form, size):
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nab"
-    with Hostile(then_close(data)) as server:
-        with pytest.raises(BadReply, match="body that breaks the rules"):
-            form.send(server.url)
+    with (
+        Hostile(then_close(data)) as server,
+        pytest.raises(BadReply, match="body that breaks the rules"),
+    ):
+        form.send(server.url)
 
 
 def test_what_is_no_http_is_shown_escaped(form):
-    with Hostile(then_close(b"SSH-2.0-\x1b[31mOpen\r\n\r\n")) as server:
-        with pytest.raises(BadReply) as caught:
-            form.send(server.url)
+    with (
+        Hostile(then_close(b"SSH-2.0-\x1b[31mOpen\r\n\r\n")) as server,
+        pytest.raises(BadReply) as caught,
+    ):
+        form.send(server.url)
 
     assert "it begins with b'SSH-2.0-\\x1b[31mOpen\\r\\n\\r\\n'" in caught.value.what
     assert "\x1b" not in str(caught.value)
@@ -346,9 +357,11 @@ def test_an_empty_body_is_empty_in_any_coding(form):
 
 def test_a_header_of_two_megabytes_is_refused(form):
     data = b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2_000_000 + b"\r\n\r\n"
-    with Hostile(then_close(data)) as server:
-        with pytest.raises(TooLarge, match=r"headers and no end, expected .* 65,536"):
-            form.receive(server.url)
+    with (
+        Hostile(then_close(data)) as server,
+        pytest.raises(TooLarge, match=r"headers and no end, expected .* 65,536"),
+    ):
+        form.receive(server.url)
 
 
 def test_headers_just_over_the_limit_are_refused(form):
@@ -360,9 +373,11 @@ def test_headers_just_over_the_limit_are_refused(form):
 @pytest.mark.parametrize("count", [201, 5000])
 def test_too_many_headers_are_refused(form, count):
     lines = b"".join(b"X-%d: 1\r\n" % n for n in range(count))
-    with Hostile(then_close(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n")) as server:
-        with pytest.raises(TooLarge):
-            form.receive(server.url)
+    with (
+        Hostile(then_close(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n")) as server,
+        pytest.raises(TooLarge),
+    ):
+        form.receive(server.url)
 
 
 def test_an_announced_body_over_the_limit_is_refused_unread(form):

@@ -123,7 +123,11 @@ def test_a_plugin_may_not_choose_another_exit_code(code):
 def test_a_plugin_exit_keeps_code_and_message_when_copied(again):
     other = again(PluginExit(3, "nothing to do"))
 
-    assert (other.code, other.message, str(other)) == (3, "nothing to do", "nothing to do")
+    assert (other.code, other.message, str(other)) == (
+        3,
+        "nothing to do",
+        "nothing to do",
+    )
 
 
 def test_a_plugin_exit_is_no_btplug_error():

@@ -284,8 +284,7 @@ def test_another_plugin_api_is_refused_naming_both(write, value, shown):
     line = 1 if value is None else 7
 
     assert refusal(write(changed("api", value))) == (
-        f"{line}: plugin.api: found {shown}, "
-        "expected 1, the plugin API of this btplug",
+        f"{line}: plugin.api: found {shown}, expected 1, the plugin API of this btplug",
         "install a version of the plugin, or of btplug, that fits",
     )
 
@@ -354,7 +353,12 @@ def test_a_bad_list_is_refused_with_the_line_of_its_item(write, lines, what, fix
 @pytest.mark.parametrize("value", ["[http]", "[]", "http", ""])
 def test_a_transport_names_no_transports(write, value):
     text = changed("kind", "transport") + f"  transports: {value}\n"
-    shown = {"[http]": "['http'] (list)", "[]": "[] (list)", "http": "'http'", "": "None (NoneType)"}
+    shown = {
+        "[http]": "['http'] (list)",
+        "[]": "[] (list)",
+        "http": "'http'",
+        "": "None (NoneType)",
+    }
 
     assert refusal(write(text)) == (
         f"8: plugin.transports: found {shown[value]}, "
@@ -432,7 +436,9 @@ def test_a_config_block_that_is_no_mapping_is_refused(write):
 @pytest.mark.parametrize(
     "text", ["", "# nothing\n", "config:\n  a: 1\n", "- a\n", "text\n", "7\n", "{}\n"]
 )
-def test_a_file_without_the_plugin_block_is_refused_with_the_block_to_paste(write, text):
+def test_a_file_without_the_plugin_block_is_refused_with_the_block_to_paste(
+    write, text
+):
     what, fix = refusal(write(text))
 
     assert what == (
@@ -516,7 +522,16 @@ def test_a_link_in_place_of_the_file_is_refused(tmp_path, target):
     assert refusal(str(tmp_path))[0] == " found a link, expected a regular file"
 
 
-KEYS = ["name", "kind", "entry", "summary", "version", "api", "transports", "permissions"]
+KEYS = [
+    "name",
+    "kind",
+    "entry",
+    "summary",
+    "version",
+    "api",
+    "transports",
+    "permissions",
+]
 VALUES = st.sampled_from(
     ["", "a", "'a'", "1", "1.0", "on", "[]", "{}", "[a]", "{network: any}", "cli", "transport",
      "plugin:P", "[1]", "~", "{read: [a]}", "{network: [a]}", "-", "'\\'", '"\\u202e"', ".inf",

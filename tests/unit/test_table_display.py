@@ -117,6 +117,32 @@ def test_named_columns_of_a_thousand_keys_are_shown(show):
     assert "│ k7 │" in show([{f"k{i}": i} for i in range(2000)], columns="k7")
 
 
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (float("nan"), "'nan' (float)"),
+        (float("-inf"), "'-inf' (float)"),
+        ({1}, "'{1}' (set)"),
+        ({"x": [{1}]}, """'{"x":["{1}"]}' (dict)"""),
+    ],
+)
+def test_a_value_json_has_not_is_named_in_json_output(show, value, found):
+    with pytest.raises(BtplugError) as caught:
+        show([{"a": 1}, {"a": 1, "b": value}], output="json")
+
+    assert caught.value.what == (
+        f"record 2: b: found {found}, expected a value that JSON has"
+    )
+    assert show([{"a": 1, "b": value}], output="json", columns="a") == '{"a": 1}'
+
+
+def test_a_key_json_has_not_is_refused_in_json_output(show):
+    with pytest.raises(
+        BtplugError, match=r"^record 1: found TypeError, expected a val"
+    ):
+        show([{(1, 2): 3}], output="json")
+
+
 def test_no_rows_show_the_header_if_columns_are_named(show):
     assert show([], columns="uid,name:Name") == table("""
         ╭─────┬──────╮

@@ -158,7 +158,7 @@ def test_two_numbers_compare_as_python_compares_them(
         assert chosen([shown], where=where) == expected
 
 
-words = st.text(st.sampled_from("ab=<>!~ é'.") | st.characters(), max_size=8)
+words = st.text(st.sampled_from("ab=<>!~ é'."), max_size=8) | st.text(max_size=8)
 
 
 @fast
@@ -180,10 +180,13 @@ def test_any_key_can_be_asked_for_in_quotes(show, key, value):
 @fast
 @given(st.text(st.sampled_from("ab \"'=<>!~.1")))
 def test_any_text_is_a_condition_or_a_usage_error(chosen, where):
+    said = expected = f"--where: found {where!r}, expected"
     try:
         chosen([1, "a", None, ...], where=(where,))
     except UsageError as exc:
-        assert exc.what.startswith(f"--where: found {where!r}, expected")
+        said = exc.what
+
+    assert said.startswith(expected)
 
 
 # -- order

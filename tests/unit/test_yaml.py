@@ -99,8 +99,12 @@ LEAVES = (
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False)
-    | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=12)
-    | st.sampled_from(["on", "12:30", "0x1", "<<", "=", "~", "- a", "a: b", "#", "1_0", ""])
+    | st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=12
+    )
+    | st.sampled_from(
+        ["on", "12:30", "0x1", "<<", "=", "~", "- a", "a: b", "#", "1_0", ""]
+    )
 )
 TREES = st.recursive(
     LEAVES,
@@ -185,8 +189,8 @@ def test_any_bytes_are_read_or_refused_with_a_place(source):
         (b"a: 1\n<<: {b: 1}", "f.yaml:2: found a merge key (<<), expected the keys themselves", "change that line"),
         (b"a: 1\nb: 2\na: 3", "f.yaml:3: found the key 'a' twice, expected each key once", "change that line"),
         (b"a: {b: 1,\n b: 2}", "f.yaml:2: found the key 'b' twice, expected each key once", "change that line"),
-        (b"on: 1", "f.yaml:1: found the key True, expected a text: put it in quotes", "change that line"),
-        (b"1: 1", "f.yaml:1: found the key 1, expected a text: put it in quotes", "change that line"),
+        (b"on: 1", "f.yaml:1: found the key True (bool), expected a text: put it in quotes", "change that line"),
+        (b"1: 1", "f.yaml:1: found the key 1 (int), expected a text: put it in quotes", "change that line"),
         (b"[a]: 1", "f.yaml:1: found a list or mapping as a key, expected a text", "change that line"),
         (b"? {a: 1}\n: 1", "f.yaml:1: found a list or mapping as a key, expected a text", "change that line"),
         (b"a: 1\n---\nb: 1", "f.yaml:2: found a second document, expected one document", "change that line"),
@@ -387,7 +391,9 @@ def special(path, kind):
         pytest.param(
             "device",
             "a socket or device",
-            marks=pytest.mark.skipif(os.getuid() != 0, reason="only root makes devices"),
+            marks=pytest.mark.skipif(
+                os.getuid() != 0, reason="only root makes devices"
+            ),
         ),
     ],
 )

@@ -38,6 +38,8 @@ class _Line(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         # Writing waits until the system has taken all: so what was sent is known.
         self.transport.set_write_buffer_limits(0)
+        # What comes unasked stays where TLS, or a look at the socket, will find it.
+        self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         self.data += data

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .tls import Trust
 
 _PIECE = 64 * 1024
-_WATCHED = 0.005  # seconds
+# Seconds from a reply on, and at least, in which the peer's closing is awaited.
+_WATCHED, _LEAST = 0.01, 0.001
 
 
 def readable(sock: Any, seconds: float = 0.0) -> bool:  # asyncio's stand-in too
@@ -69,7 +70,7 @@ class Wire:
         """
         if self.uses != 1 or exchange.safe:
             return 0.0
-        return max(0.0, _WATCHED - (monotonic() - self._rested))
+        return max(_LEAST, _WATCHED - (monotonic() - self._rested))
 
     def begin(self, exchange: Exchange, occupied: bool) -> list[bytes]:
         """Return what is to be sent now.
@@ -141,15 +142,18 @@ class SyncWire(Wire, httpcore.NetworkStream):
     ) -> SyncWire:
         exchange = CURRENT.get()
         exchange.securing(server_hostname or "")
-        context = cast("Trust", ssl_context).context()
-        self._sock.settimeout(exchange.left())
-        sock = context.wrap_socket(
-            self._sock, server_hostname=server_hostname, do_handshake_on_connect=False
-        )
+        # httpcore leaves a connection open that fails here.
         try:
+            context = cast("Trust", ssl_context).context()
+            self._sock.settimeout(exchange.left())
+            self._sock = sock = context.wrap_socket(
+                self._sock,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+            )
             sock.do_handshake()
         except BaseException:
-            sock.close()
+            self.close()
             raise
         return SyncWire(sock)
 

@@ -1,0 +1,97 @@
+"""What a Config class can be given: its fields, their types, its JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
+
+from btplug.config import Secret
+from btplug.errors import ConfigError
+
+
+class Field(NamedTuple):
+    """A parameter of a Config class."""
+
+    name: str
+    kind: Any
+    required: bool
+    default: object
+
+
+def fields_of(config: type | None) -> list[Field]:
+    """Return what a Config class can be given; of None, nothing.
+
+    Raises:
+        ConfigError: An annotation names what is not there at run time.
+    """
+    if config is None:
+        return []
+    from dataclasses import MISSING, InitVar
+
+    try:
+        hints = get_type_hints(config, include_extras=True)
+    except NameError as exc:
+        raise ConfigError(
+            f"the types of {config.__name__} cannot be read ({exc})",
+            fix="import the name outside 'if TYPE_CHECKING:'",
+        ) from exc
+    if hasattr(config, "__struct_fields__"):
+        return [_of_struct(field, hints) for field in _struct_fields(config)]
+    found = []
+    for name, field in getattr(config, "__dataclass_fields__", {}).items():
+        kind = hints[name]
+        # An InitVar is a parameter though no field; its own type is inside.
+        kind = kind.type if isinstance(kind, InitVar) else kind
+        if get_origin(kind) is not ClassVar and kind is not ClassVar and field.init:
+            default = field.default
+            if field.default_factory is not MISSING:
+                default = field.default_factory()
+            required = default is MISSING
+            found.append(Field(name, kind, required, None if required else default))
+    return found
+
+
+def _struct_fields(config: type) -> tuple[Any, ...]:
+    from msgspec import structs
+
+    return structs.fields(config)
+
+
+def _of_struct(field: Any, hints: dict[str, Any]) -> Field:
+    from msgspec import NODEFAULT
+
+    default = field.default
+    if field.default_factory is not NODEFAULT:
+        default = field.default_factory()
+    required = default is NODEFAULT
+    return Field(field.name, hints[field.name], required, None if required else default)
+
+
+def secret_fields(config: type | None) -> frozenset[str]:
+    """Return the fields whose type is, or holds, a Secret."""
+    return frozenset(f.name for f in fields_of(config) if holds_secret(f.kind))
+
+
+def holds_secret(kind: Any, seen: tuple[Any, ...] = ()) -> bool:
+    """Tell whether a type is Secret, or has one somewhere inside."""
+    if isinstance(kind, type) and issubclass(kind, Secret):
+        return True
+    if kind in seen:
+        return False
+    inside = list(get_args(kind))
+    if hasattr(kind, "__annotations__") and isinstance(kind, type):
+        inside += get_type_hints(kind, include_extras=True).values()
+    return any(holds_secret(part, (*seen, kind)) for part in inside)
+
+
+def json_schema(config: type | None) -> dict[str, object]:
+    """Return the JSON Schema of a plugin's configuration, for editors."""
+    if config is None:
+        return {"type": "object"}
+    import msgspec
+
+    def hook(kind: type) -> dict[str, object]:
+        if isinstance(kind, type) and issubclass(kind, Secret):
+            return {"type": "string", "writeOnly": True}
+        raise NotImplementedError(kind)
+
+    return msgspec.json.schema(config, schema_hook=hook)

@@ -1,0 +1,437 @@
+"""Options and arguments of a plugin, and where their values come from."""
+
+import json
+import re
+
+import pytest
+
+TOP = """
+import click
+from dataclasses import dataclass
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    timeout: float = 2.0
+    word: str = "hello"
+    loud: bool = False
+    names: tuple[str, ...] = ()
+"""
+EXECUTE = """
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS")
+@click.option("--word", help="What to say.", show_default=True)
+@click.option("--loud", is_flag=True)
+@click.option("--names", multiple=True)
+@click.option("--level", type=click.IntRange(1, 5), default=3)
+def execute(self, data=None, *, timeout, word, loud, names, level):
+    return {"timeout": timeout, "word": word, "loud": loud,
+            "names": list(names), "level": level}
+"""
+DEFAULTS = {"timeout": 2.0, "word": "hello", "loud": False, "names": [], "level": 3}
+
+
+@pytest.fixture
+def it(command):
+    """A plugin whose options have the names of fields of its Config."""
+    return command(
+        "it", EXECUTE, top=TOP, members="Config = Config", config="word: mine"
+    )
+
+
+def result(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_an_option_has_the_default_of_the_field_with_its_name(btplug, it):
+    assert result(btplug("run", "--json", "it")) == {**DEFAULTS, "word": "mine"}
+
+
+def test_a_word_on_the_command_line_wins_over_every_layer(btplug, it, home):
+    (home / "config.yaml").write_text("plugins: {it: {word: user}}")
+    btplug("config", "set", "it.word", "written")
+    words = ["run", "--json", "--set", "word=set", "it"]
+
+    done = btplug(*words, "--word", "given", BTPLUG_IT__WORD="env")
+
+    assert result(done)["word"] == "given"
+
+
+@pytest.mark.slow
+def test_each_layer_wins_over_those_below_it(btplug, it, home):
+    """--set, environment, config set, the user's file, the plugin's, the class."""
+
+    def word(*settings, **env):
+        words = [part for setting in settings for part in ("--set", setting)]
+        return result(btplug("run", "--json", *words, "it", **env))["word"]
+
+    assert word() == "mine"
+    (home / "config.yaml").write_text("plugins: {it: {word: user}}")
+    assert word() == "user"
+    btplug("config", "set", "it.word", "written")
+    assert word() == "written"
+    assert word(BTPLUG_IT__WORD="env") == "env"
+    assert word("word=set", BTPLUG_IT__WORD="env") == "set"
+    assert word("word=set", "word=twice") == "twice"
+    assert word("it.word=named") == "named"
+    btplug("config", "unset", "it.word")
+    (home / "config.yaml").unlink()
+    assert word() == "mine"
+
+
+def test_a_setting_of_another_plugin_is_not_this_plugin_s(btplug, it, command):
+    done = btplug("run", "--json", "--set", "other.word=theirs", "it")
+
+    assert result(done)["word"] == "mine"
+
+
+def test_a_set_on_run_reaches_the_transport_it_names(btplug, command, transport, marks):
+    folder = transport("wire", 'mark(config["speed"])')
+    with (folder / "config.yaml").open("a") as file:
+        file.write("config:\n  speed: slow\n")
+    command("it", transports="[wire]")
+
+    btplug("run", "it")
+    btplug("run", "--set", "wire.speed=fast", "it")
+
+    assert marks() == ["slow", "fast"]
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        (["--timeout", "0.5"], "timeout", 0.5),
+        (["--loud"], "loud", True),
+        (["--names", "a", "--names", "b"], "names", ["a", "b"]),
+        (["--level", "5"], "level", 5),
+        (["--word", ""], "word", ""),
+        (["--word", "-"], "word", "-"),
+        (["--word=--help"], "word", "--help"),
+        (["--word", "caf\u00e9"], "word", "caf\u00e9"),
+    ],
+)
+def test_a_word_is_converted_by_the_type_of_its_option(words, key, value, btplug, it):
+    assert result(btplug("run", "--json", "it", *words)) == {
+        **DEFAULTS,
+        "word": "mine",
+        key: value,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--timeout", "0"], "Invalid value for '--timeout': 0.0 is not in the range x>0."),
+        (["--timeout", "soon"], "Invalid value for '--timeout': 'soon' is not a valid float range."),
+        (["--level", "6"], "Invalid value for '--level': 6 is not in the range 1<=x<=5."),
+        (["--word"], "Option '--word' requires an argument."),
+        (["--loud=1"], "Option '--loud' does not take a value."),
+        (["--wrod", "x"], "'--word'?"),
+        (["more"], "Got unexpected extra argument (more)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_exit_2_and_says_what_is_right(words, what, btplug, it, marks):
+    done = btplug("run", "it", *words)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert what in done.stderr
+    assert "Error: " in done.stderr
+
+
+def test_the_short_form_names_itself_in_its_usage(btplug, it):
+    assert btplug("it", "--nope").stderr.startswith("Usage: btplug it [OPTIONS]\n")
+
+
+def test_a_required_option_that_is_missing_is_exit_2(btplug, command):
+    execute = """
+    @click.argument("peer")
+    @click.option("--key", required=True)
+    def execute(self, data=None, *, peer, key):
+        return [peer, key]
+    """
+    command("it", execute, top="import click")
+
+    assert "Missing option '--key'." in btplug("run", "it", "x").stderr
+    assert "Missing argument 'PEER'." in btplug("run", "it", "--key", "x").stderr
+    assert btplug("run", "it", "x").returncode == 2
+    assert btplug("run", "it", "one", "--key", "two").stdout == "onetwo"
+
+
+def test_a_required_option_is_satisfied_by_the_configuration(btplug, command):
+    execute = """
+    @click.argument("peer")
+    @click.option("--key", required=True)
+    def execute(self, data=None, *, peer, key):
+        return f"{peer} {key}"
+    """
+    command("it", execute, top="import click", config="key: one\npeer: two")
+
+    assert btplug("run", "it").stdout == "two one\n"
+
+
+def test_a_configured_value_that_the_option_refuses_is_an_error_and_not_used(
+    btplug, it
+):
+    done = btplug("run", "--set", "timeout=-1", "it")
+
+    assert done.returncode in (2, 4)
+    assert "-1.0 is not in the range x>0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "what", "fix"),
+    [
+        (["--set", "timeout=soon"], "--set timeout: timeout: found 'soon', expected float", "see the types with: btplug info it --schema"),
+        (["--set", "wrod=x"], "--set wrod: wrod: found an unknown key, expected one of loud, names, timeout, word", "did you mean word?"),
+        (["--set", "loud=maybe"], "--set loud: loud: found 'maybe', expected bool", "see the types with: btplug info it --schema"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_exit_4_with_its_origin(settings, what, fix, btplug, it):
+    done = btplug("run", *settings, "it")
+
+    assert done.returncode == 4
+    assert done.stderr == f"btplug: error: {what}\n  fix:   {fix}\n"
+
+
+def test_a_wrong_setting_in_a_file_is_told_with_its_line(btplug, it, home):
+    (home / "config.yaml").write_text("plugins:\n  it:\n    word: x\n    loud: 5\n")
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 4
+    assert done.stderr.startswith(
+        f"btplug: error: {home}/config.yaml:4: loud: found 5 (int), expected bool\n"
+    )
+
+
+def test_help_is_shown_though_the_configuration_is_wrong(btplug, it):
+    done = btplug("run", "--set", "loud=maybe", "it", "--help")
+
+    assert done.returncode == 0
+    assert "maybe (--set loud)" in done.stdout
+
+
+def test_help_shows_each_key_with_value_and_origin(btplug, it, home):
+    (home / "config.yaml").write_text("plugins:\n  it:\n    loud: true\n")
+    btplug("config", "set", "it.timeout", "9")
+
+    done = btplug("run", "--set", "names=[a]", "it", "--help")
+
+    lines = [" ".join(line.split()) for line in done.lines]
+    start = lines.index("Configuration:")
+    shown = " ".join(lines[start + 1 :])
+    # Paths may be shortened to what is shorter from here.
+    for key, value, origin in (
+        ("timeout", "9", "btplug/settings/it/timeout"),
+        ("word", "mine", "btplug/cli_plugins/it/config.yaml"),
+        ("loud", "True", "btplug/config.yaml:3"),
+        ("names", "[a]", "--set names"),
+    ):
+        assert re.search(rf"\b{key} {re.escape(value)} \([^ ]*{origin}\)", shown), key
+
+
+def test_help_shows_the_configured_default_of_an_option(btplug, it):
+    done = btplug("run", "it", "--help")
+
+    line = next(line for line in done.lines if "--word" in line)
+    assert line.split() == [
+        "--word",
+        "TEXT",
+        "What",
+        "to",
+        "say.",
+        "[default:",
+        "mine]",
+    ]
+
+
+def test_help_shows_the_docstring_of_the_plugin(btplug, command):
+    command("it", doc="Do it well.\n\n    With care.\n    ")
+
+    done = btplug("run", "it", "--help")
+
+    assert done.stdout.startswith(
+        "Usage: btplug run it [OPTIONS]\n\n  Do it well.\n\n  With care.\n\nOptions:\n"
+    )
+
+
+def test_a_plugin_without_docstring_shows_its_summary(btplug, command):
+    command("it", doc="")
+
+    assert "\n  Do it\n" in btplug("run", "it", "--help").stdout
+
+
+def test_an_own_json_flag_is_kept(btplug, command):
+    execute = """
+    @click.option("--json", "style", is_flag=True)
+    def execute(self, data=None, *, style):
+        return {"style": style}
+    """
+    command("it", execute, top="import click")
+
+    assert btplug("run", "it", "--json").stdout == "style  True\n"
+    assert btplug("run", "it").stdout == "style  False\n"
+    assert btplug("run", "--json", "it").stdout == '{"style": false}\n'
+    assert btplug("run", "it", "--help").stdout.count("--json") == 1
+
+
+@pytest.mark.parametrize("declared", ["--as-json", "--json-file"])
+def test_an_option_or_argument_called_json_does_not_clash_with_the_flag(
+    declared, btplug, command
+):
+    execute = f"""
+    @click.argument("json", required=False)
+    @click.option({declared!r}, "json_file")
+    def execute(self, data=None, *, json, json_file):
+        return {{"argument": json, "option": json_file}}
+    """
+    command("it", execute, top="import click")
+
+    done = btplug("run", "it", "word", declared, "file", "--json")
+
+    assert result(done) == {"argument": "word", "option": "file"}
+    assert btplug("run", "it").stdout == "argument\noption\n"
+
+
+@pytest.mark.parametrize("kind", ["option", "argument"])
+def test_a_parameter_called_data_fills_data(kind, btplug, command):
+    name = "--data" if kind == "option" else "data"
+    execute = f"""
+    @click.{kind}({name!r})
+    def execute(self, data=None):
+        return f"got {{data!r}}"
+    """
+    members = """
+    def before_execute(self, data):
+        return data + "!"
+    """
+    command("it", execute, top="import click", members=members)
+    words = ["--data", "x"] if kind == "option" else ["x"]
+
+    assert btplug("run", "it", *words).stdout == "got 'x!'\n"
+
+
+def test_a_configured_data_is_what_execute_gets(btplug, command):
+    execute = """
+    @click.option("--data")
+    def execute(self, data=None):
+        return f"got {data!r}"
+    """
+    command("it", execute, top="import click", config="data: configured")
+
+    assert btplug("run", "it").stdout == "got 'configured'\n"
+    assert btplug("run", "it", "--data", "given").stdout == "got 'given'\n"
+
+
+def test_an_option_without_a_parameter_is_refused_with_the_line_to_write(
+    btplug, command, marks
+):
+    execute = """
+    @click.option("--speed")
+    def execute(self, data=None):
+        mark("executing")
+    """
+    folder = command("it", execute, top="import click")
+
+    done = btplug("run", "it", "--speed", "5")
+
+    assert done.returncode == 4
+    assert done.stderr == (
+        "btplug: error: found the option 'speed' that execute has no parameter for\n"
+        f"  where: {folder}/config.yaml\n"
+        "  fix:   add a parameter: def execute(self, data=None, *, speed)\n"
+    )
+    assert marks() == []
+
+
+def test_a_parameter_that_nothing_fills_is_named(btplug, command):
+    command("it", "def execute(self, data=None, *, speed):\n    return speed")
+
+    done = btplug("run", "it")
+
+    assert done.returncode in (2, 4)
+    assert "'speed'" in done.stderr.splitlines()[0]
+
+
+def test_options_may_be_taken_as_keywords(btplug, command):
+    execute = """
+    @click.argument("name")
+    @click.option("--speed", type=int)
+    def execute(self, data=None, **options):
+        return options
+    """
+    command("it", execute, top="import click")
+
+    done = btplug("run", "--json", "it", "x", "--speed", "5")
+
+    assert result(done) == {"name": "x", "speed": 5}
+
+
+@pytest.mark.parametrize("name", ["name", "self_", "help_text", "settings", "json_"])
+def test_an_option_may_have_a_name_that_btplug_uses_itself(name, btplug, command):
+    execute = f"""
+    @click.option("--x", {name!r})
+    def execute(self, data=None, *, {name}):
+        return {name}
+    """
+    command("it", execute, top="import click")
+
+    assert btplug("run", "it", "--x", "value").stdout == "value\n"
+
+
+def test_an_async_plugin_with_options_and_lifecycle(btplug, command, marks):
+    command(
+        "it",
+        """
+        @click.option("--times", type=int, default=2)
+        async def execute(self, data=None, *, times):
+            for n in range(times):
+                yield {"n": n}
+        """,
+        top="import click",
+        initialize='async def initialize(self, config):\n    mark("initialised")',
+        shutdown='async def shutdown(self):\n    mark("stopped")',
+    )
+
+    assert btplug("run", "it", "--times", "3").stdout == "n\n0\n1\n2\n"
+    assert marks() == ["initialised", "stopped"]
+
+
+def test_the_value_of_a_setting_may_be_any_text(btplug, it):
+    for text in ("a=b", "null", "5", "[", "- x", "caf\u00e9", " spaced ", "\udcff"):
+        done = btplug("run", "--json", "--set", f"word={text}", "it")
+        assert result(done)["word"] == text
+
+
+def test_eager_options_of_a_plugin_end_with_the_code_they_choose(
+    btplug, command, marks
+):
+    top = """
+    import click
+
+    def leave(ctx, parameter, value):
+        if value:
+            click.echo("9.9")
+            ctx.exit(3)
+    """
+    execute = """
+    @click.option("--number", is_flag=True, is_eager=True, expose_value=False, callback=leave)
+    def execute(self, data=None):
+        mark("executing")
+    """
+    command("it", execute, top=top)
+
+    done = btplug("run", "it", "--number")
+
+    assert (done.returncode, done.stdout, marks()) == (3, "9.9\n", [])
+
+
+def test_a_usage_error_of_execute_is_exit_2_and_shuts_down(btplug, command, marks):
+    execute = "raise btplug.UsageError('two of them', fix='give one')"
+    command("it", execute, shutdown='mark("stopped")')
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 2
+    assert done.stderr == "btplug: error: two of them\n  fix:   give one\n"
+    assert marks() == ["stopped"]

@@ -1,0 +1,235 @@
+"""HTTPS: who is believed, and what is said where nobody is."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import ssl
+import subprocess
+import time
+
+import hostile_server
+import pytest
+from hostile_server import (
+    OK,
+    Form,
+    Hostile,
+    answering,
+    open_http,
+    recording,
+    then_close,
+)
+
+from btplug.errors import BadReply, Late, Refused
+
+form, open_form = hostile_server.form, hostile_server.open_form
+
+
+class Authority:
+    """Makes certificates with the ``openssl`` command."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.file = folder / "ca.pem"
+        self.run(
+            "req -x509 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca"
+        )
+
+    def run(self, line):
+        key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1" * ("-keyout" in line)
+        subprocess.run(
+            ["openssl", *line.split(), *key.split()],
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+        )
+
+    def context(self, name, names, *, days=2, signed=True):
+        """Return a server's TLS context with a certificate for *names*."""
+        (self.folder / "ext").write_text(f"subjectAltName={names}\n")
+        self.run(f"req -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}")
+        issuer = "-CA ca.pem -CAkey ca.key -CAcreateserial"
+        self.run(
+            f"x509 -req -in {name}.csr -days {days} -extfile ext -out {name}.pem "
+            + (issuer if signed else f"-signkey {name}.key")
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(
+            self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        )
+        return context
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl command to make certificates with")
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def good(authority):
+    return authority.context("good", "DNS:localhost,IP:127.0.0.1,IP:::1")
+
+
+@pytest.fixture
+def trusting(open_form, authority):
+    """The transport that believes the test's own authority."""
+    with open_form(ca_file=authority.file) as form:
+        yield form
+
+
+def test_a_known_authority_is_believed_and_the_connection_kept(trusting, good):
+    seen = []
+    with Hostile(recording(seen), tls=good) as server:
+        for _ in range(5):
+            assert trusting.send(server.url, b"x" * 300_000).body == b"ok"
+            assert trusting.receive(server.url).body == b"ok"
+        assert len(server.lines) == 1
+
+    assert all(len(request) > 300_000 for request in seen[::2])
+
+
+def test_a_name_is_checked_as_well_as_an_address(trusting, good):
+    with Hostile(answering(OK), tls=good, name="localhost") as server:
+        assert trusting.receive(server.url).ok
+
+
+def _refusal(form, server, **keywords):
+    with pytest.raises(Refused) as caught:
+        form.send(server.url, b"secret", timeout=5, **keywords)
+    assert caught.value.delivered is False
+    return caught.value
+
+
+def test_an_unknown_authority_is_refused(form, good):
+    seen = []
+    with Hostile(recording(seen), tls=good) as server:
+        error = _refusal(form, server)
+
+    assert error.what == (
+        "the certificate of 127.0.0.1 is not accepted: its authority is not known"
+    )
+    assert error.fix == ("give its authority with: btplug config set http.ca_file FILE")
+    assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "why"),
+    [
+        ("IP:127.0.0.1", {"signed": False}, "it is self-signed"),
+        ("IP:127.0.0.1", {"days": -1}, "it has expired"),
+        ("IP:127.0.0.9", {}, "it is for another address"),
+        ("DNS:example.org", {}, "it is for another address"),
+    ],
+)
+def test_a_bad_certificate_is_refused_and_the_message_says_which(
+    trusting, authority, names, options, why
+):
+    context = authority.context("bad", names, **options)
+    with Hostile(answering(OK), tls=context) as server:
+        error = _refusal(trusting, server)
+
+    assert error.what == f"the certificate of 127.0.0.1 is not accepted: {why}"
+
+
+def test_a_certificate_for_another_name_is_refused(trusting, authority):
+    context = authority.context("other", "DNS:example.org")
+    with Hostile(answering(OK), tls=context, name="localhost") as server:
+        error = _refusal(trusting, server)
+
+    assert error.what.endswith("of localhost is not accepted: it is for another host")
+
+
+def test_plain_http_behind_https_is_told_apart(form):
+    with (
+        Hostile(lambda line: line.send(OK) or line.wait(1)) as server,
+        pytest.raises(Refused) as caught,
+    ):
+        form.receive(server.url.replace("http:", "https:"), timeout=5)
+
+    assert caught.value.what.startswith(
+        "127.0.0.1 does not speak TLS, perhaps plain HTTP"
+    )
+    assert "http://" in caught.value.fix
+
+
+def test_plain_http_that_waits_behind_https_is_late_and_the_fix_names_it(form):
+    with Hostile(lambda line: line.wait()) as server:
+        began = time.monotonic()
+        with pytest.raises(Late) as caught:
+            form.receive(server.url.replace("http:", "https:"), timeout=0.4)
+        assert time.monotonic() - began < 0.8
+
+    assert caught.value.what == (
+        "waited 0.4 s for the TLS handshake with 127.0.0.1: no bytes had arrived"
+    )
+    assert "perhaps it is http://" in caught.value.fix
+    assert caught.value.delivered is False
+
+
+def test_a_connection_closed_in_the_handshake_is_refused(form):
+    with (
+        Hostile(lambda line: line.sock.recv(10)) as server,
+        pytest.raises(Refused, match=r"127\.0\.0\.1 ended the TLS handshake"),
+    ):
+        form.receive(server.url.replace("http:", "https:"), timeout=5)
+
+
+def test_tls_behind_http_is_told_apart(form):
+    alert = b"\x15\x03\x01\x00\x02\x02\x28"
+    with Hostile(then_close(alert)) as server, pytest.raises(BadReply) as caught:
+        form.receive(server.url)
+
+    assert caught.value.what == "found TLS, expected plain HTTP"
+    assert "https://" in caught.value.fix
+
+
+def test_the_environment_neither_adds_authorities_nor_gets_keys(
+    form, good, authority, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    monkeypatch.setenv("SSL_CERT_DIR", str(authority.folder))
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    with Hostile(answering(OK), tls=good) as server:
+        _refusal(form, server)
+
+    with (
+        open_http(ca_file=authority.file) as transport,
+        Hostile(answering(OK), tls=good) as server,
+    ):
+        assert Form(form.kind, transport).receive(server.url).ok
+    assert not (tmp_path / "keys").exists()
+
+
+def test_only_a_key_with_a_frightening_name_switches_the_check_off(
+    open_form, authority, caplog
+):
+    context = authority.context("self", "DNS:example.org", signed=False)
+    with (
+        caplog.at_level(logging.WARNING),
+        open_form(dangerously_skip_tls_verification="true") as form,
+        Hostile(answering(OK), tls=context) as server,
+    ):
+        assert form.receive(server.url).ok
+
+    assert "certificates are not checked" in caplog.text
+
+
+def test_a_ca_file_without_certificates_is_named_at_the_first_https_url(
+    open_form, good, tmp_path
+):
+    file = tmp_path / "empty.pem"
+    file.write_text("nothing\n")
+    with open_form(ca_file=file) as form, Hostile(answering(OK), tls=good) as server:
+        error = _refusal(form, server)
+
+    assert str(file) in error.what
+
+
+def test_the_authorities_are_not_loaded_before_they_are_needed(form):
+    with Hostile(answering(OK)) as server:
+        form.receive(server.url)
+
+    assert form.transport._engine._trust._context is None

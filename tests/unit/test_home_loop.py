@@ -1,0 +1,293 @@
+"""The loop in a thread of its own."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from btplug._loop import HomeLoop
+from btplug.errors import UsageError
+
+
+@pytest.fixture
+def loop():
+    loop = HomeLoop("test loop")
+    yield loop
+    loop.close()
+
+
+async def where():
+    return threading.current_thread().name
+
+
+def test_nothing_is_started_before_the_first_need(loop):
+    before = threading.active_count()
+
+    assert not loop.here()
+    loop.close()
+
+    assert threading.active_count() == before
+
+
+def test_asyncio_is_not_imported_before_the_first_need():
+    code = (
+        "import sys; from btplug import Context; c = Context(); c.home.here(); c.work;"
+        "c.close(); print('asyncio' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_work_runs_in_the_thread_of_the_loop(loop):
+    assert loop.run(where()) == "test loop"
+
+
+def test_the_thread_does_not_keep_the_process_alive(loop):
+    loop.run(where())
+
+    thread = next(t for t in threading.enumerate() if t.name == "test loop")
+    assert thread.daemon
+
+
+def test_twenty_threads_start_one_loop(loop):
+    found, gate = [], threading.Barrier(20)
+
+    def use():
+        gate.wait()
+        found.append(loop.run(identify()))
+
+    async def identify():
+        return id(asyncio.get_running_loop()), threading.get_ident()
+
+    threads = [threading.Thread(target=use) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert len(found) == 20
+    assert len(set(found)) == 1
+
+
+def test_what_work_raises_arrives_unchanged(loop):
+    async def fail():
+        raise KeyError("x")
+
+    with pytest.raises(KeyError, match="x"):
+        loop.run(fail())
+
+
+def test_a_sync_call_from_inside_is_refused_and_leaves_nothing_unawaited(loop):
+    async def inside():
+        loop.run(where())
+
+    with pytest.raises(UsageError) as caught:
+        loop.run(inside())
+
+    assert str(caught.value) == (
+        "a sync call from inside the loop 'test loop' would never return\n"
+        "  fix:   await the async form of that method"
+    )
+
+
+def test_awaiting_from_inside_needs_no_hand_over(loop):
+    async def inside():
+        return await loop.hand_over(where())
+
+    assert loop.run(inside()) == "test loop"
+
+
+def test_awaiting_from_another_loop_hands_over(loop):
+    assert asyncio.run(loop.hand_over(where())) == "test loop"
+
+
+def test_work_of_one_loop_may_wait_for_another():
+    one, two = HomeLoop("one"), HomeLoop("two")
+
+    async def nested():
+        return two.run(where())
+
+    assert one.run(nested()) == "two"
+    one.close()
+    two.close()
+
+
+def test_steps_of_an_iterator_run_in_the_loop_one_by_one(loop):
+    taken = []
+
+    async def items():
+        for n in range(3):
+            taken.append(n)
+            yield n, threading.current_thread().name
+
+    found = loop.iterate(items())
+
+    assert next(found) == (0, "test loop")
+    assert taken == [0]
+    assert list(found) == [(1, "test loop"), (2, "test loop")]
+
+
+def test_an_iterator_that_is_left_early_is_closed_in_the_loop(loop):
+    closed = []
+
+    async def items():
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(threading.current_thread().name)
+
+    found = loop.iterate(items())
+    next(found)
+    found.close()
+
+    assert closed == ["test loop"]
+
+
+def test_an_iterator_that_raises_is_closed_and_its_error_arrives(loop):
+    async def items():
+        yield 1
+        raise KeyError("x")
+
+    found = loop.iterate(items())
+    assert next(found) == 1
+
+    with pytest.raises(KeyError):
+        next(found)
+
+
+def test_none_is_an_item_like_any_other(loop):
+    async def items():
+        yield None
+        yield None
+
+    assert list(loop.iterate(items())) == [None, None]
+
+
+def test_any_async_iterator_will_do(loop):
+    class Items:
+        def __init__(self):
+            self.left = 2
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            return self.left
+
+    assert list(loop.iterate(Items())) == [1, 0]
+
+
+def test_closing_cancels_what_runs_and_ends_the_thread(loop):
+    ended = threading.Event()
+
+    async def forever():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    async def begin():
+        loop.task = asyncio.ensure_future(forever())
+        await asyncio.sleep(0)
+
+    loop.run(begin())
+    loop.close()
+
+    assert ended.is_set()
+    assert "test loop" not in [t.name for t in threading.enumerate()]
+
+
+def test_a_closed_loop_may_be_used_again(loop):
+    loop.run(where())
+    loop.close()
+
+    assert loop.run(where()) == "test loop"
+
+
+def test_closing_twice_is_closing_once(loop):
+    loop.run(where())
+    loop.close()
+    loop.close()
+
+
+@pytest.mark.slow
+def test_a_loop_that_is_blocked_is_left_to_itself_after_the_limit(loop):
+    release = threading.Event()
+
+    async def block():
+        loop.blocked = True
+        release.wait(10)
+
+    thread = threading.Thread(target=lambda: loop.run(block()), daemon=True)
+    thread.start()
+    while not getattr(loop, "blocked", False):
+        time.sleep(0.001)
+    begun = time.monotonic()
+    loop.close(limit=0.1)
+    took = time.monotonic() - begun
+    release.set()
+    thread.join(5)
+
+    assert took < 5
+
+
+@pytest.mark.slow
+def test_work_that_refuses_to_be_cancelled_holds_the_close_up_to_its_limit(loop):
+    release = threading.Event()
+
+    async def stubborn():
+        while not release.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                continue
+
+    async def begin():
+        loop.task = asyncio.ensure_future(stubborn())
+        await asyncio.sleep(0)
+
+    loop.run(begin())
+    begun = time.monotonic()
+    loop.close(limit=0.1)
+    took = time.monotonic() - begun
+    release.set()
+
+    assert took < 5
+
+
+INTERRUPTED = """
+import asyncio, os, signal, threading
+from btplug._loop import HomeLoop
+
+loop, ended = HomeLoop("x"), threading.Event()
+
+async def work():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+    finally:
+        ended.set()
+
+try:
+    loop.run(work())
+except KeyboardInterrupt:
+    print("interrupted", ended.wait(5))
+loop.close()
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_work_that_a_sync_call_waits_for():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout == "interrupted True\n", done.stderr
