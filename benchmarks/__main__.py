@@ -50,11 +50,15 @@ def main() -> int:
         try:
             for name in names:
                 results[name] = ROWS[name].measure(bench)
-                print_row(name, results[name])
+                print_row(name, results[name], given.many)
         except HarnessError as exc:
             print(f"benchmarks: {name}: {exc}", file=sys.stderr)
             return 2
-    machine |= {"pairs": given.pairs, "seconds": time.perf_counter() - begun}
+    machine |= {
+        "pairs": given.pairs,
+        "many": given.many,
+        "seconds": time.perf_counter() - begun,
+    }
     write_json(given.output, results, machine)
     print(f"{given.pairs} pairs, {machine['seconds']:.0f} s, written: {given.output}")
     over = any(ROWS[name].verdict(result) == "over" for name, result in results.items())

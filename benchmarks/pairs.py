@@ -79,10 +79,10 @@ class Pairs(NamedTuple):
         return median(self.first) * 1e3, median(self.second) * 1e3
 
 
-def alternate(first: Command, second: Command, count: int, warm_up: int = 3) -> Pairs:
-    """Measure *count* pairs, after *warm_up* ones that do not count."""
+def alternate(first: Command, second: Command, count: int) -> Pairs:
+    """Measure *count* pairs, after up to three that do not count."""
     pairs = Pairs([], [])
-    for turn in range(-warm_up, count):
+    for turn in range(-min(3, count), count):
         a, b = first.seconds(), second.seconds()
         if turn >= 0:
             pairs.first.append(a)

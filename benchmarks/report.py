@@ -26,16 +26,17 @@ def print_head() -> None:
     )  # fmt: skip
 
 
-def print_row(name: str, result: Result) -> None:
+def print_row(name: str, result: Result, many: int) -> None:
     """Print a row as soon as it was measured."""
     row, value = ROWS[name], result.value
+    what = row.what.format(many=many)
     times = "/".join(f"{t:.0f}" for t in result.milliseconds or ()) or "-"
     found = f"{value.median:.2f} [{value.low:.2f}..{value.high:.2f}] {row.unit}"
     best, allowed = f"{value.best:.2f}", f"{row.allowed:.2f} {row.unit}"
     cold = "" if result.warm else ", but the cache went cold meanwhile"
     print(
         _LINE.format(
-            name, row.what, row.yardstick, found, best, times, allowed,
+            name, what, row.yardstick, found, best, times, allowed,
             row.verdict(result) + cold,
         ),
         flush=True,
@@ -49,7 +50,7 @@ def write_json(
     rows = [
         {
             "name": name,
-            "what": ROWS[name].what,
+            "what": ROWS[name].what.format(**facts),
             "yardstick": ROWS[name].yardstick,
             "unit": ROWS[name].unit,
             "allowed": ROWS[name].allowed,

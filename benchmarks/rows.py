@@ -39,6 +39,7 @@ class Row(NamedTuple):
     """One line of the table.
 
     Attributes:
+        what: What is measured; ``{many}`` stands for the size of the largest home.
         unit: ``x`` for a ratio, or ``µs``.
         judged: The figure of the spread that is held against *allowed*.
     """
@@ -163,10 +164,10 @@ ROWS = {
     "table": Row("btplug run table-display, 20 rows", RICH, "x", 1.15, _table),
     "http": Row("btplug run noop, HTTP started", HTTPX, "x", 0.70, _http),
     "many-run": Row(
-        "btplug run noop, 10,000 plugins", "with 10", "x", 1.05, _many_run
+        "btplug run noop, {many:,} plugins", "with 10", "x", 1.05, _many_run
     ),
     "many-list": Row(
-        "btplug list --json, 10,000 plugins", "each beyond 10", "µs", 8.0, _many_list
+        "btplug list --json, {many:,} plugins", "each beyond 10", "µs", 8.0, _many_list
     ),
     # Minima, as timeit advises where everything happens in one process.
     "call": Row(

@@ -60,6 +60,7 @@ class Home:
 
     def __init__(self, root: Path, count: int) -> None:
         self.root, self.count = root, count
+        self._written: dict[Path, int] = {}
         shelf = root / "cli_plugins"
         shelf.mkdir(parents=True)
         for number in range(count):
@@ -89,14 +90,24 @@ class Home:
             self._run(words)
             self._run(words)
             if not (missing := self._missing(words, caches)):
+                self._written |= self._times(caches)
                 return
             # Somebody may have changed a shipped plugin a moment ago.
             time.sleep(2.1)
         raise HarnessError(f"btplug {' '.join(words)} stays cold: {missing}")
 
     def is_warm(self, words: Sequence[str], caches: Sequence[str]) -> bool:
-        """Tell whether ``btplug`` with *words* reads everything from the cache."""
-        return not self._missing(words, caches)
+        """Tell whether ``btplug`` with *words* reads everything from the cache.
+
+        And whether it did ever since `warm`: then nothing was written again.
+        """
+        times = self._times(caches)
+        rewritten = any(self._written.get(p, t) != t for p, t in times.items())
+        return not rewritten and not self._missing(words, caches)
+
+    def _times(self, caches: Sequence[str]) -> dict[Path, int]:
+        cache = self.root / "cache"
+        return {p: p.stat().st_mtime_ns for name in caches for p in cache.glob(name)}
 
     def _missing(self, words: Sequence[str], caches: Sequence[str]) -> list[str]:
         cache = self.root / "cache"

@@ -34,7 +34,7 @@ class Folders(NamedTuple):
     def state(self, plugin: str) -> str:
         """Make and return the folder in which *plugin* keeps what it needs."""
         path = os.path.join(self.state_root, plugin)
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        make_private(path)
         return path
 
     def is_disabled(self, name: str) -> bool:
@@ -100,6 +100,22 @@ def settled(*observations: Observation) -> bool:
     return all(seen is None or abs(now - seen[0]) > 2e9 for seen in observations)
 
 
+def make_private(folder: str) -> None:
+    """Make a folder and those above it, closed to everybody else.
+
+    Whoever could write into one of them could put plugins there.
+    """
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for path in reversed(missing):
+        try:
+            os.mkdir(path, mode=0o700)
+        except FileExistsError:
+            continue  # another process was faster
+
+
 def write_atomic(path: str, content: bytes) -> None:
     """Replace *path* by *content*, whole or not at all; folders are made, private.
 
@@ -107,7 +123,7 @@ def write_atomic(path: str, content: bytes) -> None:
         OSError: It could not be written; what was there is untouched.
     """
     folder, name = os.path.split(path)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    make_private(folder)
     _sweep(folder)
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{name}-{os.urandom(4).hex()}")
     try:

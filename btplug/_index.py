@@ -203,8 +203,7 @@ def _read(spot: Spot, path: str) -> Row:
 
 def as_json(rows: list[Row]) -> str:
     """Return rows as a JSON array, one object a line, with a final newline."""
-    import json
+    from btplug._json import dumps
 
-    dumps = json.JSONEncoder(ensure_ascii=False).encode
     lines = ",\n ".join(dumps(row._asdict()) for row in rows)
     return f"[{lines}]\n"

@@ -110,7 +110,6 @@ class Life(Generic[T]):
         # Read before anything is open: a wrong limit must not leave it open.
         self._stop_limit = float(self._context.settings.host("stop_limit"))
         self._load()
-        self._context.settings.set_up_logs_if_used()
         what = f"{self.manifest.name} failed to initialise"
 
         def initialise() -> tuple[T, Call]:

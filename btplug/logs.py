@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from btplug.errors import UsageError
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
+    from types import ModuleType
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -64,8 +66,47 @@ def set_up(level: str = "warning", file: str | None = None) -> None:
     handler.setFormatter(Escaped(FORMAT))
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(level.upper() if level == "debug" else "WARNING")
+    # What other libraries say matters from warning on, or as much as ours does.
+    floor = level if level in ("debug", "error", "critical") else "warning"
+    root.setLevel(floor.upper())
     logging.getLogger("btplug").setLevel(level.upper())
+    # A disk that is full, or a reader that went away, is not the plugin's failure.
+    logging.raiseExceptions = False
+
+
+def on_import(set_up: Callable[[], object]) -> None:
+    """Call *set_up* once `logging` is imported; at once if it is already.
+
+    A plugin may import it as late as it likes, and most runs never do.
+    """
+    if "logging" in sys.modules:
+        set_up()
+    else:
+        sys.meta_path.insert(0, _Watch(set_up))
+
+
+class _Watch:
+    """A finder that finds nothing by itself: it waits for one name."""
+
+    def __init__(self, set_up: Callable[[], object]) -> None:
+        self._set_up = set_up
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        if name != "logging":
+            return None
+        from importlib.machinery import PathFinder
+
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def then(module: ModuleType) -> None:
+                run(module)
+                self._set_up()
+
+            spec.loader.exec_module = then  # type: ignore[method-assign]  # once
+        return spec
 
 
 def escape(text: str, *, keep: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from btplug._userfile import (
     read_written,
     write_setting,
 )
+from btplug.logs import on_import
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,13 +163,12 @@ class Settings:
             return self._user
 
     def own_logs(self) -> None:
-        """Say that logs are ours to set up, at the first record or import."""
+        """Set logging up in this process: now if it is used, else when it is."""
         self._logs_ready = False
-
-    def set_up_logs_if_used(self) -> None:
-        """Set logging up once somebody has imported it; before, there is no need."""
-        if "logging" in sys.modules:
+        if any(self._given.values()):
             self.set_up_logs()
+        else:
+            on_import(self.set_up_logs)
 
     def set_up_logs(self) -> None:
         """Set logging up, once, where this process is a command line."""

@@ -16,6 +16,7 @@ from btplug.cli.ending import (
     signals_watched,
 )
 from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
+from btplug.cli.stream import result_stream
 from btplug.logs import LEVELS
 
 # Name to help row; each lives in a module of its own, imported when called.
@@ -31,7 +32,13 @@ BUILT_IN = {
 
 
 class Root(PluginGroup):
-    """``btplug``: built-in commands by name, every other name is a plugin."""
+    """``btplug``: built-in commands by name, every other name is a plugin.
+
+    Attributes:
+        lasting: The process ends with the run: what was changed in it may stay.
+    """
+
+    lasting = False
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         plugins = (name for name in super().list_commands(ctx) if name not in BUILT_IN)
@@ -84,7 +91,13 @@ class Root(PluginGroup):
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        with output_watched(), signals_watched():
+        json = ctx.meta["btplug.json"]
+        with (
+            output_watched(),
+            result_stream(json=json, lasting=self.lasting) as stream,
+            signals_watched(),
+        ):
+            ctx.meta["btplug.stream"] = stream
             try:
                 code = super().invoke(ctx) or 0
             except BaseException:
@@ -133,7 +146,8 @@ class Root(PluginGroup):
 
 def _wants_json(words: list[str]) -> bool:
     """Tell whether errors are JSON: known before any option could be parsed."""
-    return "--json" in words[: words.index("--") if "--" in words else None]
+    own = words[: words.index("--") if "--" in words else None]
+    return "--json" in own or "--schema" in own
 
 
 @click.group(
@@ -189,6 +203,7 @@ def console() -> NoReturn:
     Tearing the interpreter down costs 10 ms and can do nothing for us any more.
     """
     open_missing()
+    root.lasting = True
     try:
         root.main()
         code = 0

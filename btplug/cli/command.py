@@ -9,6 +9,7 @@ import click
 
 from btplug._calls import click_parameters, data_parameter
 from btplug.errors import BtplugError, PluginLoadError
+from btplug.logs import escape
 
 if TYPE_CHECKING:
     from btplug.cli.host import Host
@@ -16,10 +17,22 @@ if TYPE_CHECKING:
     from btplug.plugin import CLIPlugin
 
 
+# The name of the parameter: a plugin may have one called json that is another thing.
+_JSON = "btplug_json"
+
+
 class PluginCommand(click.Command):
     """A command whose help page ends with the plugin's configuration."""
 
     configuration: list[tuple[str, str]]
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        # Before parsing, which may fail: errors say whose command it was.
+        click.get_current_context().meta["btplug.plugin"] = self.name
+        return super().make_context(*args, **extra)
+
+    def get_help(self, ctx: click.Context) -> str:
+        return escape(super().get_help(ctx), keep="\n")
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
@@ -39,7 +52,6 @@ def plugin_command(
     context = host.context or host.start(None)
     name = host.commands.register_plugin(manifest)
     cls = host.commands.load_plugin(name)
-    context.settings.set_up_logs_if_used()
     try:
         config = host.commands.configure(name)
     except BtplugError:
@@ -55,13 +67,18 @@ def plugin_command(
     has_json = any("--json" in parameter.opts for parameter in own)
     if not has_json:
         parameters.append(
-            click.Option(["--json"], is_flag=True, help="Print the result as JSON.")
+            click.Option(
+                ["--json", _JSON], is_flag=True, help="Print the result as JSON."
+            )
         )
+    elif not host.json:
+        # What its own --json means is its own affair: it may print.
+        host.stream.give_back()
 
     def callback(**values: Any) -> None:
         from btplug.cli.output import show
 
-        if not has_json and values.pop("json"):
+        if not has_json and values.pop(_JSON):
             host.json = context.wants_json = True
         data = values.pop(str(data_name), None)
         show(lambda: host.commands.execute_plugin(name, data, **values), host, manifest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
@@ -21,7 +20,7 @@ def command() -> None:
 @click.pass_context
 def show_settings(ctx: click.Context, name: str | None, as_json: bool) -> None:
     """Show what is set for the plugin NAME, or for btplug itself, and by what."""
-    from btplug.cli.output import show_rows
+    from btplug.cli.output import show_json, show_rows
     from btplug.cli.settings import known_settings, own_settings
     from btplug.settings import Settings
 
@@ -33,9 +32,9 @@ def show_settings(ctx: click.Context, name: str | None, as_json: bool) -> None:
         found = known_settings(host.find(name), settings)
     rows = [setting._asdict() for setting in found]
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
+        show_json(rows, host.out)
     else:
-        show_rows(rows)
+        show_rows(rows, host.out)
 
 
 @command.command("path")
@@ -43,9 +42,10 @@ def show_settings(ctx: click.Context, name: str | None, as_json: bool) -> None:
 @click.pass_context
 def show_paths(ctx: click.Context, as_json: bool) -> None:
     """Show where btplug looks for settings and plugins, and keeps its own files."""
-    from btplug.cli.output import show_mapping
+    from btplug.cli.output import show_json, show_mapping
 
-    home = host_of(ctx).home
+    host = host_of(ctx)
+    home = host.home
     paths = {
         "config": home.user_config,
         "settings": home.written(""),
@@ -54,9 +54,9 @@ def show_paths(ctx: click.Context, as_json: bool) -> None:
         "state": home.state_root,
     }
     if as_json:
-        click.echo(json.dumps(paths))
+        show_json(paths, host.out)
     else:
-        show_mapping(paths)
+        show_mapping(paths, host.out)
 
 
 @command.command("set")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 import btplug
 from btplug.cli.lazy import host_of
+from btplug.cli.output import show_json, show_rows
 from btplug.errors import BtplugError
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def command(ctx: click.Context, as_json: bool) -> int:
     host = host_of(ctx)
     found = _found(host)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        show_json(found, host.out)
     else:
-        _print(found)
+        _print(found, host.out)
     bad = [p for p in found["plugins"] if p["state"] == "broken"]
     return 4 if bad or found["settings"] else 0
 
@@ -82,12 +82,11 @@ def _versions() -> list[dict[str, object]]:
     return found
 
 
-def _print(found: dict[str, list[dict[str, object]]]) -> None:
-    from btplug.cli.output import show_rows
-
+def _print(found: dict[str, list[dict[str, object]]], out: TextIO) -> None:
     for title, rows in found.items():
         if rows:
-            click.echo(f"{title}:")
+            out.write(f"{title}:\n")
             hidden = ("summary", "path") if title == "plugins" else ()
-            show_rows([{k: v for k, v in r.items() if k not in hidden} for r in rows])
-            click.echo()
+            shown = [{k: v for k, v in r.items() if k not in hidden} for r in rows]
+            show_rows(shown, out)
+            out.write("\n")

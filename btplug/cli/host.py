@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from btplug._discovery import Finder, read_spot
 from btplug._folders import folders, load_cached, observe, settled, store_cached
 from btplug.cli.report import warn
+from btplug.cli.stream import ResultStream
 from btplug.errors import BtplugError, PluginError, UnknownPlugin, UsageError
 from btplug.manifest import FILE, Manifest, Permissions
 
@@ -39,12 +40,14 @@ class Host:
         log_level: str | None = None,
         log_file: str | None = None,
         json_errors: bool = False,
+        stream: ResultStream | None = None,
     ) -> None:
         self.home = folders()
         self.finder = Finder(self.home, plugin_dirs)
         self.in_process = in_process
         self.json = False
         self.json_errors = json_errors
+        self.stream = stream or ResultStream()
         self._logs = {"log_level": log_level, "log_file": log_file}
         self.overrides: Mapping[str, Mapping[str, str]] = {}
         self.context: Context | None = None
@@ -54,6 +57,11 @@ class Host:
         self.started: list[str] = []
         self._found: dict[str, Manifest] = {}
         self._unknown: dict[str, tuple[tuple[str, ...], Observation]] = {}
+
+    @property
+    def out(self) -> TextIO:
+        """Where results are written; nothing else gets there while they are JSON."""
+        return self.stream.out
 
     # -- knowing
 
@@ -160,8 +168,6 @@ class Host:
         settings = Settings(self.home, overrides=self.overrides, **self._logs)
         self.settings = settings
         settings.own_logs()
-        if any(self._logs.values()):
-            settings.set_up_logs()
         screen = None
         if os.isatty(2):
             from btplug.cli.screen import Terminal

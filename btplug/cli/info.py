@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from btplug.cli.lazy import complete_name, host_of
+from btplug.cli.output import show_json, show_mapping, show_rows
 from btplug.cli.report import warn
 from btplug.errors import BtplugError
 
@@ -33,9 +33,9 @@ def command(
     if schema:
         from btplug.schema import json_schema
 
-        _print(json_schema(_load(host, manifest).Config), indent=2)
+        show_json(json_schema(_load(host, manifest).Config), host.out)
     elif options:
-        _show_options(_load(host, manifest), as_json)
+        _show_options(_load(host, manifest), as_json, host.out)
     else:
         _show(host, manifest, as_json)
 
@@ -67,14 +67,13 @@ def _show(host: Host, manifest: Manifest, as_json: bool) -> None:
         known = []
     if as_json:
         config = {s.key: {"value": s.value, "origin": s.origin} for s in known}
-        _print({**facts, "config": config})
+        show_json({**facts, "config": config}, host.out)
         return
-    from btplug.cli.output import show_mapping, show_rows
-
-    show_mapping({key: value for key, value in facts.items() if value is not None})
+    known_facts = {key: value for key, value in facts.items() if value is not None}
+    show_mapping(known_facts, host.out)
     if known:
-        click.echo()
-        show_rows([setting._asdict() for setting in known])
+        host.out.write("\n")
+        show_rows([setting._asdict() for setting in known], host.out)
 
 
 def _load(host: Host, manifest: Manifest) -> Any:
@@ -85,7 +84,7 @@ def _load(host: Host, manifest: Manifest) -> Any:
     return Life(manifest, context, context.work).load()
 
 
-def _show_options(cls: Any, as_json: bool) -> None:
+def _show_options(cls: Any, as_json: bool, out: TextIO) -> None:
     from btplug._calls import click_parameters
 
     rows = [
@@ -100,12 +99,6 @@ def _show_options(cls: Any, as_json: bool) -> None:
         for parameter in click_parameters(cls)
     ]
     if as_json:
-        _print(rows)
+        show_json(rows, out)
         return
-    from btplug.cli.output import show_rows
-
-    show_rows([{**row, "words": " ".join(row["words"])} for row in rows])
-
-
-def _print(value: object, indent: int | None = None) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=indent))
+    show_rows([{**row, "words": " ".join(row["words"])} for row in rows], out)

@@ -146,6 +146,7 @@ def host_of(ctx: click.Context) -> Host:
             log_level=given.get("log_level") or level,
             log_file=given.get("log_file"),
             json_errors=bool(root.meta.get("btplug.json")),
+            stream=root.meta.get("btplug.stream"),
         )
     return cast("Host", host)
 

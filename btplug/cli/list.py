@@ -13,13 +13,15 @@ from btplug.cli.lazy import host_of
 @click.pass_context
 def command(ctx: click.Context, kind: str | None, as_json: bool) -> None:
     """List the plugins there are, from their manifests alone."""
-    listing = host_of(ctx).listing()
+    host = host_of(ctx)
+    listing = host.listing()
     if as_json:
-        click.echo(listing.json(kind), nl=False)
+        host.out.write(listing.json(kind))
+        host.out.flush()
         return
     from btplug.cli.output import show_rows
 
-    show_rows(
+    rows = [
         {
             "name": row.name,
             "kind": row.kind,
@@ -29,4 +31,5 @@ def command(ctx: click.Context, kind: str | None, as_json: bool) -> None:
             "summary": row.summary or row.error,
         }
         for row in listing.rows(kind)
-    )
+    ]
+    show_rows(rows, host.out)

@@ -1,83 +1,87 @@
-"""What a plugin returned -> stdout: text, rows, or JSON."""
+"""What a plugin returned, or a built-in command found -> stdout."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from btplug._calls import failure
+from btplug._json import NoJSON, dumps
 from btplug.errors import BtplugError, PluginExit, PluginFailed
 from btplug.logs import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
+
+_PIECES = (str, bytes, bytearray, memoryview)
 
 
 def show(execute: Callable[[], object], host: Host, manifest: Manifest) -> None:
     """Run *execute* and print its result, row by row as it arrives.
 
-    While the result is JSON, what the plugin prints goes to stderr.
+    Raises:
+        PluginFailed: The result is no data, or fails when it is drawn.
     """
+    draw = _json if host.json else _human
     try:
-        if host.json:
-            with _stdout_kept() as out:
-                _json(execute(), out)
-        else:
-            _human(execute(), sys.stdout)
+        draw(execute(), host.out)
+        host.out.flush()
+    except PluginFailed as exc:
+        exc.plugin = exc.plugin or manifest.name
+        exc.where = exc.where or manifest.path
+        raise
     except (BtplugError, PluginExit, OSError, EOFError):
         raise
-    # What a plugin returned may fail when it is iterated or asked for its text.
     except Exception as exc:
+        if type(exc).__module__.partition(".")[0] == "click":
+            raise  # a plugin may use Click's own ways to end
+        # What a plugin returned may fail when it is iterated or asked for its text.
         raise failure(exc, manifest.name, manifest.root) from exc
 
 
-@contextmanager
-def _stdout_kept() -> Iterator[TextIO]:
-    """Keep stdout for the result: prints, also from C, go to stderr meanwhile."""
-    out, real = sys.stdout, None
-    with suppress(OSError, ValueError, AttributeError):
-        if out.fileno() == 1:
-            out.flush()
-            real = os.dup(1)
-            os.dup2(2, 1)
-    kept = out
-    if real is not None:
-        # Closed below; a `with` would close it before stdout is put back.
-        kept = open(real, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
-    sys.stdout = sys.stderr
+def _json(result: object, out: TextIO) -> None:
+    if result is None:
+        return
+    if isinstance(result, (*_PIECES, Mapping)):
+        _json_line(result, "result", out)
+        return
+    for index, row in enumerate(_iterable(result)):
+        _json_line(row, f"result[{index}]", out)
+        out.flush()
+
+
+def _json_line(value: object, name: str, out: TextIO) -> None:
+    if isinstance(value, Mapping) and not isinstance(value, dict):
+        value = dict(value)
     try:
-        yield kept
-        kept.flush()
-    finally:
-        sys.stdout = out
-        if real is not None:
-            os.dup2(kept.fileno(), 1)
-            with suppress(OSError):
-                kept.close()
+        text = dumps(value, name=name)
+    except NoJSON as exc:
+        raise PluginFailed(
+            f"{exc.at}: found {exc.found}, expected what JSON has "
+            "(text, numbers, true, false, null, lists, mappings with text keys)",
+            fix="convert it before returning it",
+        ) from exc
+    out.write(f"{text}\n")
 
 
 def _human(result: object, out: TextIO) -> None:
     if result is None:
         return
-    if isinstance(result, (str, bytes, bytearray, memoryview)):
+    if isinstance(result, _PIECES):
         _piece(result, out)
         if isinstance(result, str) and not result.endswith("\n"):
             out.write("\n")
     elif isinstance(result, Mapping):
-        _rows([{"key": k, "value": v} for k, v in result.items()], out, header=False)
+        show_mapping(result, out)
     elif isinstance(result, (list, tuple)) and all(
         isinstance(row, Mapping) for row in result
     ):
-        _rows(result, out)
+        show_rows(result, out)
     else:
         _stream(_iterable(result), out)
-    out.flush()
 
 
 def _piece(piece: str | bytes | bytearray | memoryview, out: TextIO) -> None:
@@ -95,30 +99,33 @@ def _piece(piece: str | bytes | bytearray | memoryview, out: TextIO) -> None:
 
 
 def _iterable(result: object) -> Iterable[Any]:
-    try:
-        return iter(result)  # type: ignore[call-overload, no-any-return]  # told below
-    except TypeError:
-        raise PluginFailed(
-            f"found a result of type {type(result).__name__}, expected None, text, "
-            "bytes, a mapping, or an iterable of mappings or of text",
-            fix="return data; what cannot be shown is better printed by the plugin",
-        ) from None
+    if hasattr(result, "__iter__"):
+        return result
+    raise PluginFailed(
+        f"found a result of type {type(result).__name__}, expected None, text, "
+        "bytes, a mapping, or an iterable of mappings or of text",
+        fix="return data; what cannot be shown is better printed by the plugin",
+    )
 
 
 def _stream(items: Iterable[object], out: TextIO) -> None:
     """Write pieces as they are, rows under the widths of the first one."""
-    names: list[str] = []
+    names: list[Any] = []
     widths: list[int] = []
     for item in items:
-        if isinstance(item, (str, bytes, bytearray, memoryview)):
+        if isinstance(item, _PIECES):
             _piece(item, out)
         elif isinstance(item, Mapping):
-            if not names:
-                names = [str(name) for name in item]
-                first = [cell(item.get(name)) for name in item]
-                widths = [max(map(len, p)) for p in zip(names, first, strict=True)]
-                _line(names, widths, out)
-            _line([cell(item.get(name)) for name in names], widths, out)
+            if not names and item:
+                names = list(item)
+                rows = [[cell(n) for n in names], [cell(item[n]) for n in names]]
+                widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+                _line(rows[0], widths, out)
+            cells = [cell(item.get(name)) for name in names]
+            # Nothing is lost that the first row had no column for.
+            more = [f"{cell(n)}={cell(item[n])}" for n in item if n not in names]
+            if names:
+                _line([*cells, *more], widths, out)
         else:
             raise PluginFailed(
                 f"found a row of type {type(item).__name__}, "
@@ -129,46 +136,68 @@ def _stream(items: Iterable[object], out: TextIO) -> None:
 
 
 def _line(cells: list[str], widths: list[int], out: TextIO) -> None:
-    padded = [c.ljust(w) for c, w in zip(cells, widths, strict=True)]
+    padded = [
+        text + " " * (widths[i] - width(text)) if i < len(widths) else text
+        for i, text in enumerate(cells)
+    ]
     out.write("  ".join(padded).rstrip() + "\n")
 
 
-def _rows(rows: Any, out: TextIO, *, header: bool = True) -> None:
-    """Draw rows that are all there: aligned, nothing cut when piped."""
+def show_json(value: object, out: TextIO) -> None:
+    """Print what a built-in command found as one line of JSON."""
+    out.write(f"{dumps(value, lenient=True)}\n")
+    out.flush()
+
+
+def show_mapping(facts: Mapping[Any, object], out: TextIO) -> None:
+    """Draw facts, one a line."""
+    rows = [{"key": key, "value": value} for key, value in facts.items()]
+    show_rows(rows, out, header=False)
+
+
+def show_rows(
+    rows: Iterable[Mapping[Any, object]], out: TextIO, *, header: bool = True
+) -> None:
+    """Draw rows that are all there, aligned; in a pipe nothing is cut or folded."""
+    rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
+    numeric = [all(_is_number(row.get(name)) for row in rows) for name in names]
+    table = [[cell(name) for name in names]] if header else []
+    table += [[cell(row.get(name)) for name in names] for row in rows]
     if not names:
         return
+    if out.isatty():
+        _draw(table, numeric, header, out)
+        out.flush()
+        return
+    widths = [max(map(width, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        _line(
+            [
+                " " * (wide - width(text)) + text if right else text
+                for text, wide, right in zip(cells, widths, numeric, strict=True)
+            ],
+            widths,
+            out,
+        )
+    out.flush()
+
+
+def _draw(
+    table: list[list[str]], numeric: list[bool], header: bool, out: TextIO
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
-    for name in names:
-        numbers = all(_is_number(row.get(name)) for row in rows)
-        table.add_column(
-            Text(escape(str(name))),
-            justify="right" if numbers else "left",
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(Text(cell(row.get(name))) for name in names))
-    console = Console(file=out, highlight=False)
-    if not console.is_terminal:
-        console.width = 10**6
-    with console.capture() as drawn:
-        console.print(table)
-    out.writelines(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
-
-
-def show_rows(rows: Iterable[Mapping[str, object]]) -> None:
-    """Draw rows of a built-in command."""
-    _rows(list(rows), sys.stdout)
-
-
-def show_mapping(facts: Mapping[str, object]) -> None:
-    """Draw the facts of a built-in command, one a line."""
-    rows = [{"key": key, "value": value} for key, value in facts.items()]
-    _rows(rows, sys.stdout, header=False)
+    drawn = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
+    for index, right in enumerate(numeric):
+        title = Text(table[0][index]) if header else ""
+        justify: Any = "right" if right else "left"
+        drawn.add_column(title, justify=justify, overflow="fold")
+    for cells in table[1:] if header else table:
+        drawn.add_row(*map(Text, cells))
+    Console(file=out, highlight=False).print(drawn)
 
 
 def _is_number(value: object) -> bool:
@@ -180,65 +209,18 @@ def cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, (dict, list, tuple)):
-        import json
-
-        with suppress(TypeError, ValueError, RecursionError):
-            return escape(json.dumps(value, ensure_ascii=False))
+        return dumps(value, lenient=True)
+    if isinstance(value, int) and value.bit_length() > 14_000:
+        return hex(value)  # Python refuses to write so many decimal digits
     return escape(str(value))
 
 
-def _json(result: object, out: TextIO) -> None:
-    import json
+def width(text: str) -> int:
+    """Return how many columns of a terminal *text* takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
 
-    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-
-    def write(value: object, path: str) -> None:
-        try:
-            text = encoder.encode(value)
-        except (TypeError, ValueError, RecursionError) as exc:
-            at, kind = _culprit(value, path)
-            raise PluginFailed(
-                f"{at}: found {kind}, expected what JSON has "
-                "(text, numbers, true, false, null, lists, mappings with text keys)",
-                fix="convert it before returning it",
-            ) from exc
-        # Text from a broken UTF-8 source may hold lone surrogates.
-        out.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
-
-    if result is None:
-        return
-    if isinstance(result, (str, Mapping)):
-        write(_plain(result), "result")
-    elif isinstance(result, (bytes, bytearray, memoryview)):
-        write(result, "result")
-    else:
-        for index, row in enumerate(_iterable(result)):
-            write(_plain(row), f"result[{index}]")
-            out.flush()
-
-
-def _plain(value: object) -> object:
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-def _culprit(value: object, path: str, depth: int = 0) -> tuple[str, str]:
-    """Return where in *value* the first thing is that JSON has not, and its kind."""
-    if depth > 100:
-        return path, "a value inside itself, or nested too deep"
-    inside: Any = ()
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, (str, int, float, bool)) and key is not None:
-                return path, f"a key of type {type(key).__name__}"
-        inside = [(f"{path}.{key}", item) for key, item in value.items()]
-    elif isinstance(value, (list, tuple)):
-        inside = [(f"{path}[{i}]", item) for i, item in enumerate(value)]
-    elif isinstance(value, float) and value not in (0.0,) and value - value != 0:
-        return path, f"the number {value}"
-    elif not isinstance(value, (str, int, float, bool)) and value is not None:
-        return path, f"a value of type {type(value).__name__}"
-    for at, item in inside:
-        found = _culprit(item, at, depth + 1)
-        if found[1]:
-            return found
-    return path, ""
+    return sum(
+        0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text
+    )

@@ -50,7 +50,7 @@ def outcome(exc: BaseException, *, json: bool) -> int:
         if json:
             fail(_from_click(exc), json=True)
         else:
-            exc.show()
+            _show_click(exc)
         return exc.exit_code
     if isinstance(exc, (click.Abort, KeyboardInterrupt)):
         return 130
@@ -75,11 +75,21 @@ def _defect(exc: BaseException) -> _Defect:
     return found
 
 
+def _show_click(exc: click.ClickException) -> None:
+    """Show Click's own message; words of plugins and operators steer no terminal."""
+    from io import StringIO
+
+    shown = StringIO()
+    exc.show(file=shown)
+    say(escape(shown.getvalue().rstrip("\n"), keep="\n"))
+
+
 def _from_click(exc: click.ClickException) -> UsageError:
     ctx = exc.ctx if isinstance(exc, click.UsageError) else None
     where = ctx.command_path if ctx else None
     fix = f"see: {where} --help" if where else None
-    return UsageError(exc.format_message(), where=where, fix=fix)
+    plugin = ctx.meta.get("btplug.plugin") if ctx else None
+    return UsageError(exc.format_message(), where=where, fix=fix, plugin=plugin)
 
 
 def say(text: str) -> None:
@@ -93,9 +103,9 @@ def say(text: str) -> None:
 
 
 def _object(error: BtplugError, code: int | None = None) -> str:
-    import json
+    from btplug._json import dumps
 
-    return json.dumps(
+    return dumps(
         {
             "level": "warning" if code is None else "error",
             "what": error.what,
@@ -104,5 +114,5 @@ def _object(error: BtplugError, code: int | None = None) -> str:
             "plugin": error.plugin,
             "exit_code": code or 0,
         },
-        ensure_ascii=False,
+        lenient=True,
     )

@@ -74,6 +74,16 @@ class Marks:
 
 
 @pytest.fixture(autouse=True)
+def buffered(monkeypatch):
+    """Take away what containers set: unbuffered, every row would arrive at once."""
+    for name in (
+        "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING",
+        "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONSAFEPATH",
+    ):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def marks(tmp_path, monkeypatch):
     """Where plugins leave marks; they find it in the environment."""
     path = tmp_path / "marks"

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 
 import hostile_server
@@ -23,7 +24,14 @@ from hostile_server import (
     reply,
 )
 
-from btplug import Context, Message, Peer, Reply, TransportPluginRegistry
+from btplug import (
+    Context,
+    Message,
+    Peer,
+    Reply,
+    TransportPluginRegistry,
+    __version__,
+)
 from btplug.errors import Cut, NotAllowed, Refused, UsageError
 
 form, open_form = hostile_server.form, hostile_server.open_form
@@ -54,7 +62,7 @@ def test_send_posts_and_says_all_that_a_server_needs(form):
         "host": f"127.0.0.1:{server.port}",
         "accept": "*/*",
         "accept-encoding": "gzip, deflate",
-        "user-agent": "btplug/0.1.0",
+        "user-agent": f"btplug/{__version__}",
         "content-type": "text/plain",
         "content-length": "4",
         "X-One": "1",
@@ -156,7 +164,7 @@ def test_megabytes_go_there_and_back(form):
 
 
 def test_many_tiny_chunks_cost_little_memory(form):
-    count = 100_000
+    count = 20_000
     chunks = b"2\r\nab\r\n" * count
     data = (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
@@ -170,7 +178,7 @@ def test_many_tiny_chunks_cost_little_memory(form):
         finally:
             tracemalloc.stop()
 
-    assert peak < 4_000_000
+    assert peak < 1_000_000
 
 
 def _has_ipv6():
@@ -339,7 +347,10 @@ def test_a_cancelled_message_closes_its_connection():
     with open_http() as transport, Hostile(script) as server:
         asyncio.run(main(transport, server.url))
         assert gone.wait(5)
-        assert "0 connections" in transport.health().detail
+        until = time.monotonic() + 5
+        while "0 connections" not in transport.health().detail:
+            assert time.monotonic() < until, transport.health().detail
+            time.sleep(0.005)
 
 
 def test_health_tells_what_is_open():

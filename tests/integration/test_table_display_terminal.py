@@ -85,7 +85,7 @@ def test_no_color_and_a_dumb_terminal_get_plain_text(on_terminal, run, write, en
 def test_a_long_cell_is_folded_on_a_terminal_and_whole_in_a_pipe(
     on_terminal, run, write, name
 ):
-    cell = "".join(map(str, range(100)))
+    cell = "[red]markup[/red]:smile:" + "".join(map(str, range(100)))
     write(name, json.dumps({"uid": 1, "text": cell}))
 
     folded = on_terminal(name, columns=40, NO_COLOR="1").splitlines()

@@ -117,6 +117,22 @@ def test_named_columns_of_a_thousand_keys_are_shown(show):
     assert "│ k7 │" in show([{f"k{i}": i} for i in range(2000)], columns="k7")
 
 
+def test_csv_output_has_keys_and_values_without_titles_formats_or_widths(show):
+    rows = [{"a,b": 1.5, "c": None, "d": True}, {"a,b": "x\x1b", "c": [1], "e\x1b": ""}]
+
+    assert show(rows, output="csv") == ('"a,b",c,d,e\\x1b\n1.5,,true,\nx\\x1b,[1],,')
+    assert show(rows[:1], output="csv", columns=r"a\,b:Title:1::\,d") == '"a,b"\n1.5'
+
+
+def test_markdown_output_has_titles_and_formats_and_no_markup_of_the_data(show):
+    rows = [{"a": 1234.5, "b": "*x* | <b> `y` [z](u) _w_ ~~v~~ &lt; \\"}]
+
+    assert show(rows, output="markdown", columns="a:A|A:2::,.2f,b:::center") == (
+        "| A\\|A | b |\n| ---: | :---: |\n| 1,234.50 | "
+        r"\*x\* \| \<b\> \`y\` \[z\](u) \_w\_ \~\~v\~\~ \&lt; \\ |"
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "found"),
     [

@@ -68,6 +68,13 @@ def test_dots_reach_into_nested_values(show):
     assert text.splitlines()[3].count("–") == 3
 
 
+@pytest.mark.parametrize("index", ["2", "-1", "²", "9" * 5000, "1.0", ""])
+def test_an_index_that_a_list_does_not_have_is_a_missing_key(show, index):
+    text = show([{"a": [1, 2]}], columns=f"a.{index}:x")
+
+    assert text.splitlines()[3] == "│ – │"
+
+
 def test_backslashes_take_separators_into_a_key(show):
     assert show([{"a:b,c": 1}], columns=r"a\:b\,c:x\\y") == table(r"""
         ╭─────╮

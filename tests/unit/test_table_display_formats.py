@@ -90,7 +90,7 @@ def test_deep_json_is_refused_whatever_python_makes_of_it(refused, depth):
 def test_twenty_four_levels_are_accepted_and_one_more_is_not(opened, refused):
     for name, own in (("a.json", 2), ("a.jsonl", 1), ("a.yaml", 2)):
         inner = "[" * (24 - own) + "]" * (24 - own)
-        record = '{"a": %s}'
+        record = '{"a": %s, "b": [[], []]}'
         whole = "%s" if name.endswith("jsonl") else "[%s]"
 
         assert inner in opened(name, whole % (record % inner))

@@ -75,6 +75,15 @@ def test_a_condition_chooses_records(chosen, where, expected):
     assert chosen(VALUES, where=where) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [("1_000", "v = 1000"), ("inf", "v = 1e999"), ("1e998", "v = 1e999"),
+     ("٣", "v = 3"), ("0x10", "v = 16"), ("1e", "v = 1"), ("1-2", "v = 1")],
+)  # fmt: skip
+def test_only_plain_decimals_in_a_text_are_numbers(chosen, value, where):
+    assert chosen([value], where=where) == []
+
+
 def test_all_of_several_conditions_must_be_true(chosen):
     assert chosen([1, 2, 3, 4], where=("v > 1", "v < 4")) == [2, 3]
 

@@ -205,6 +205,13 @@ def test_only_a_line_of_a_stream_is_held_to_the_size(opened, refused, name):
     )
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs an endless file")
+@pytest.mark.parametrize("format", ["json", "yaml", "csv", "jsonl", "tsv"])
+def test_no_more_is_read_of_an_endless_file_than_the_size(show, format):
+    with pytest.raises(BtplugError, match=r"^/dev/zero.*found more than 1,000 bytes"):
+        list(show(source="/dev/zero", format=format, max_size=1000))
+
+
 @pytest.mark.parametrize("name", ["csv", "jsonl", "tsv"])
 def test_all_of_a_stream_is_held_to_the_size_where_it_is_sorted(refused, name):
     content = CONTENT[name]

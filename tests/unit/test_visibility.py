@@ -152,7 +152,7 @@ def test_a_config_class_whose_fields_are_not_seen_shows_nothing(look, code):
 
 UNREADABLE = {
     "a syntax error": b"class Config:\n    limit: int\n(",
-    "another encoding": b"class Config:\n    limit: int\n# \xe9\n",
+    "another encoding": b"class Config:\n    limit: int\nx = '\xe9'\n",
     "a null byte": b"class Config:\n    limit: int\n\0",
     "deep brackets": b"x = " + b"(" * 5000,
     "deep signs": b"x = " + b"-" * 200_000 + b"1",

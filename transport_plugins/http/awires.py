@@ -82,13 +82,13 @@ class _Line(asyncio.Protocol):
 
     async def read(self, exchange: Exchange, size: int) -> bytes:
         while not self.data and not self.ended:
+            if self.transport is not None:
+                self.transport.resume_reading()
             await self.wait(exchange.left())
         if not self.data and self.failed is not None:
             raise self.failed
         data = bytes(self.data[:size])
         del self.data[:size]
-        if self.transport is not None and not self.ended:
-            self.transport.resume_reading()
         return data
 
     async def drained(self, exchange: Exchange) -> None:

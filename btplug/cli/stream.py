@@ -1,0 +1,70 @@
+"""The stream results are written to, kept clean of what plugins print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class ResultStream:
+    """stdout; or, while the result is JSON, the only way to what stdout was.
+
+    Attributes:
+        out: Where results are written.
+    """
+
+    def __init__(self) -> None:
+        self.out: TextIO = sys.stdout
+        self._printed: TextIO | None = None
+
+    def keep(self) -> None:
+        """Send to stderr what anybody prints from here on, from C code as well."""
+        if self._printed is not None:
+            return
+        self._printed = self.out
+        with suppress(OSError, ValueError, AttributeError):
+            if self.out.fileno() == 1:
+                self.out.flush()
+                # Closed in `give_back`, or with the process.
+                self.out = open(  # noqa: SIM115
+                    os.dup(1), "w", encoding="utf-8", newline="\n",
+                    errors="backslashreplace",
+                )  # fmt: skip
+                os.dup2(2, 1)
+        sys.stdout = sys.stderr
+
+    def give_back(self) -> None:
+        """Let prints reach stdout again."""
+        if self._printed is None:
+            return
+        sys.stdout, self._printed = self._printed, None
+        if self.out is not sys.stdout:
+            kept, self.out = self.out, sys.stdout
+            kept.flush()
+            os.dup2(kept.fileno(), 1)
+            kept.close()
+
+
+@contextmanager
+def result_stream(*, json: bool, lasting: bool) -> Iterator[ResultStream]:
+    """Provide the stream of a run.
+
+    Args:
+        json: Keep prints out of it from the start.
+        lasting: Until the process ends: exit handlers of plugins print, too.
+    """
+    stream = ResultStream()
+    if json:
+        stream.keep()
+    try:
+        yield stream
+    finally:
+        with suppress(OSError, ValueError):
+            stream.out.flush()
+        if not lasting:
+            stream.give_back()

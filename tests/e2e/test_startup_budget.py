@@ -1,0 +1,149 @@
+"""What a start may import: each module more is paid at every call."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import settle
+
+# Prints what was imported after Click itself, which every command needs.
+WATCH = """
+import sys, click
+before = set(sys.modules)
+from btplug.cli.app import root
+sys.argv = ["btplug", *sys.argv[1:]]
+try:
+    root.main()
+except SystemExit as exc:
+    assert not exc.code, exc.code
+from btplug.cli import ending
+print(*sorted(set(sys.modules) - before), file=sys.stderr)
+"""
+# Small, and used by everything.
+BASE = {"_locale", "locale", "signal", "binascii", "zlib", "fcntl", "select"}
+# Click draws help pages with these.
+HELP = BASE | {
+    "click", "textwrap", "shutil", "fnmatch", "bz2", "_bz2", "lzma", "_lzma",
+    "_compression",
+}  # fmt: skip
+# rich draws tables, and imports these for itself.
+TABLE = BASE | {
+    "rich", "dataclasses", "copy", "decimal", "_decimal", "numbers", "fractions",
+    "random", "bisect", "_bisect", "_random", "_sha512", "colorsys", "pickle",
+    "_pickle", "_compat_pickle", "struct", "_struct", "unicodedata", "textwrap",
+    "getpass", "configparser",
+}  # fmt: skip
+
+ALLOWED = {
+    "--version": BASE,
+    "--help": HELP,
+    "run --help": HELP,
+    "list --json": BASE,
+    "list --json --kind cli": BASE | {"json", "_json"},
+    "list": TABLE,
+    "run noop": BASE,
+    "noop": BASE,
+    "run noop --help": HELP | {"json", "_json"},
+    "run --set word=x noop": BASE | {"json", "_json"},
+    "disable other": BASE,
+    "config path --json": BASE | {"json", "_json"},
+    "config show noop --json": BASE | {"json", "_json", "_ast", "ast"},
+}
+# Of btplug itself; what runs a plugin is for where one runs.
+LISTING = {
+    "", "_discovery", "_folders", "_index", "_installed", "cli", "cli.app",
+    "cli.ending", "cli.host", "cli.lazy", "cli.list", "cli.report", "cli.screen",
+    "config", "errors", "logs", "manifest",
+}  # fmt: skip
+
+
+@pytest.fixture
+def warm(command, home):
+    """A plugin that does nothing, and caches that know all there is."""
+    command("noop", "pass", config="word: y")
+    command("other")
+    (home / "config.yaml").write_text("plugins: {noop: {word: x}}\n")
+    settle(home)
+
+    def imported(words):
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", WATCH, *words.split()],
+                capture_output=True, text=True, timeout=30, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        return set(done.stderr.split())
+
+    return imported
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ALLOWED)
+def test_a_warm_start_imports_nothing_that_is_not_on_its_list(words, warm):
+    found = warm(words)
+
+    others = {name.partition(".")[0] for name in found if not name.startswith("btplug")}
+    assert {n for n in others if not n.startswith("_btplug")} - ALLOWED[words] == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["--help", "run --help", "list --json", "--version"])
+def test_a_listing_imports_nothing_that_runs_plugins(words, warm):
+    found = warm(words)
+
+    own = {
+        n.removeprefix("btplug").removeprefix(".")
+        for n in found
+        if n.startswith("btplug")
+    }
+    assert own - LISTING == set()
+
+
+@pytest.mark.slow
+def test_a_cold_start_would_be_noticed(warm, home):
+    """The lists say something: what they leave out is imported where it is needed."""
+    warm("list --json")
+    (home / "cli_plugins" / "noop" / "config.yaml").touch()
+
+    done = subprocess.run(
+        [sys.executable, "-c", WATCH, "list", "--json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert {"yaml", "json"} <= set(done.stderr.split())
+
+
+def test_import_btplug_imports_nothing_else():
+    code = (
+        "import sys; before = set(sys.modules); import btplug; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["btplug"]
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_run_does_not_grow_with_what_is_installed(command, home, btplug):
+    """Counted in system calls' stead: which plugin folders are opened."""
+    import shutil
+
+    if not shutil.which("strace"):
+        pytest.skip("no strace")
+    command("noop", "pass")
+    for n in range(30):
+        command(f"other-{n}")
+    settle(home)
+    log = home.parent / "trace"
+
+    for _ in range(2):
+        subprocess.run(
+            ["strace", "-f", "-e", "trace=file", "-o", str(log), str(btplug.script), "run", "noop"],
+            check=True,
+        )  # fmt: skip
+
+    touched = [line for line in log.read_text().splitlines() if "other_" in line]
+    assert "cli_plugins/noop" in log.read_text()
+    assert touched == []
