@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from enum import Enum
 from inspect import Parameter, signature
-from types import AsyncGeneratorType, CoroutineType
+from types import AsyncGeneratorType, CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from btplug._loader import place
+from btplug._reason import reason_of
 from btplug.config import nearest
 from btplug.errors import (
     BtplugError,
@@ -36,13 +37,13 @@ class Call:
     """What `execute_plugin` does once a plugin is live; prepared, because it is hot.
 
     Attributes:
-        defaults: Options that were not given, by name.
         data_name: Parameter that *data* fills; None where execute takes no data.
+        defaults: Options that were not given, by name.
     """
 
     __slots__ = (
-        "_after", "_before", "_data_default", "_execute", "_known", "_required",
-        "_root", "data_name", "defaults", "loop", "name",
+        "_after", "_before", "_data_default", "_execute", "_factories", "_known",
+        "_position", "_required", "_root", "data_name", "defaults", "loop", "name",
     )  # fmt: skip
 
     def __init__(
@@ -52,51 +53,52 @@ class Call:
         self._before, self._after = plugin.before_execute, plugin.after_execute
         self._execute = plugin.execute
         declared = {p.name: p for p in click_parameters(type(plugin))}
-        own = signature(plugin.execute).parameters.values()
-        self.data_name = data_parameter(own, declared)
+        own = signature(plugin.execute).parameters
+        self.data_name = data_parameter(own.values(), declared)
+        kind = own[self.data_name].kind if self.data_name else None
+        self._position = kind in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
         self.defaults: dict[str, object] = {}
+        self._factories: dict[str, Callable[[], object]] = {}
         required = []
-        for parameter in own:
-            name = parameter.name
+        for name, parameter in own.items():
             if name == self.data_name or parameter.kind in _VARIADIC:
                 continue
-            option = declared.get(name)
-            has, value = _configured(config, name)
-            if not has and option is not None:
-                has, value = _declared_default(option)
-            if not has and parameter.default is not Parameter.empty:
-                has, value = True, parameter.default
-            if not has and option is not None and not option.required:
-                has, value = True, None
-            if has:
-                self.defaults[name] = value
-            else:
+            has, value = _default(config, name, declared.get(name), parameter)
+            if not has:
                 required.append(name)
-        open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in own)
-        self._known = None if open_ended else {*self.defaults, *required}
+            elif callable(value) and name in declared:
+                self._factories[name] = value
+            else:
+                self.defaults[name] = value
+        open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in own.values())
+        names = {*self.defaults, *self._factories, *required}
+        self._known = None if open_ended else names
         self._required = tuple(required)
-        has, value = (False, None)
-        if self.data_name in declared:
-            has, value = _configured(config, str(self.data_name))
-        self._data_default = value if has else None
+        configured = self.data_name in declared and _configured(config, self.data_name)
+        self._data_default = configured[1] if configured else None
 
     def __call__(self, data: object, options: Mapping[str, object]) -> Any:
         """Run the hooks and execute; see `PluginRegistry.execute_plugin`."""
-        if options or self.defaults or self._required:
-            self._check(options)
-            options = {**self.defaults, **options}
+        if options or self._known:
+            options = self._completed(options)
         if data is None:
             data = self._data_default
         try:
             data = self._before(data)
             if type(data) is CoroutineType:
                 data = self.loop.run(data)
-            if self.data_name is not None:
-                result = self._execute(data, **options)
-            elif data is None:
+            if self.data_name is None:
+                if data is not None:
+                    raise UsageError(
+                        f"{self.name} takes no data",
+                        fix="pass options only",
+                        plugin=self.name,
+                    )
                 result = self._execute(**options)
+            elif self._position:
+                result = self._execute(data, **options)
             else:
-                raise UsageError(f"{self.name} takes no data", fix="pass options only")
+                result = self._execute(**{self.data_name: data}, **options)
             if type(result) is CoroutineType:
                 result = self.loop.run(result)
             result = self._after(result)
@@ -127,7 +129,8 @@ class Call:
         except BaseException as exc:
             raise failure(exc, self.name, self._root) from exc
 
-    def _check(self, options: Mapping[str, object]) -> None:
+    def _completed(self, options: Mapping[str, object]) -> Mapping[str, object]:
+        """Check the options that were given and add those that were not."""
         if self._known is not None:
             for name in options:
                 if name not in self._known:
@@ -145,6 +148,8 @@ class Call:
                     fix=f"pass {name}=…",
                     plugin=self.name,
                 )
+        made = {n: f() for n, f in self._factories.items() if n not in options}
+        return {**self.defaults, **made, **options}
 
 
 _VARIADIC = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
@@ -163,37 +168,54 @@ def data_parameter(own: Any, declared: Mapping[str, object]) -> str | None:
 
     It is called ``data``, or is the first positional one that is no Click option.
     """
+    positional = (
+        Parameter.POSITIONAL_ONLY,
+        Parameter.POSITIONAL_OR_KEYWORD,
+        Parameter.VAR_POSITIONAL,
+    )
+    found = None
     for parameter in own:
-        if parameter.name == "data" and parameter.kind is not Parameter.KEYWORD_ONLY:
+        if parameter.name == "data" and parameter.kind not in _VARIADIC:
             return "data"
-        positional = parameter.kind in (
-            Parameter.POSITIONAL_ONLY,
-            Parameter.POSITIONAL_OR_KEYWORD,
-            Parameter.VAR_POSITIONAL,
-        )
-        if positional and parameter.name not in declared:
-            return str(parameter.name)
-    return None
+        if found is None and parameter.kind in positional:
+            found = None if parameter.name in declared else str(parameter.name)
+    return found
 
 
-def _configured(config: object, name: str) -> tuple[bool, object]:
-    if hasattr(config, "keys"):
-        return name in config, config.get(name)  # type: ignore[operator, attr-defined]
+def _default(
+    config: object, name: str, option: Any, parameter: Parameter
+) -> tuple[bool, object]:
+    """Return whether a parameter has a default, and which."""
+    has, value = _configured(config, name)
+    if not has and option is not None:
+        has, value = _declared_default(option)
+    if not has and parameter.default is not Parameter.empty:
+        has, value = True, parameter.default
+    if not has and option is not None and not option.required:
+        has, value = True, None
+    return has, value
+
+
+def _configured(config: object, name: str | None) -> tuple[bool, object]:
+    if name is None:
+        return False, None
+    if type(config) is MappingProxyType:
+        return name in config, config.get(name)
     return hasattr(config, name), getattr(config, name, None)
 
 
 def _declared_default(option: Any) -> tuple[bool, object]:
     value = option.default
-    # Click marks "no default" with a member of an enum that is not public.
-    if isinstance(value, Enum) and value.name == "UNSET":
-        value = None
-    if callable(value):
-        value = value()
-    if value is None and getattr(option, "is_flag", False):
-        value = False
-    if value is None and (getattr(option, "multiple", False) or option.nargs == -1):
+    # Click marks "no default" with a member of an enum that is not public; a default
+    # of None is one that somebody wrote.
+    if not (isinstance(value, Enum) and value.name == "UNSET"):
+        return value is not None or not option.required, value
+    if getattr(option, "multiple", False) or option.nargs == -1:
         return not option.required, ()
-    return value is not None, value
+    if getattr(option, "count", False):
+        return True, 0
+    flag = getattr(option, "is_flag", False) and option.type.name == "boolean"
+    return flag, False if flag else None
 
 
 def failure(
@@ -207,7 +229,7 @@ def failure(
     if isinstance(exc, SystemExit):
         reason = f"it called exit with {exc.code!r}"
     else:
-        reason = f"{type(exc).__name__}: {exc}".removesuffix(": ")
+        reason = reason_of(exc)
     return error(
         f"{what or f'{name} failed'}: {reason}",
         where=place(exc, root),
@@ -222,7 +244,7 @@ def guarded(
     """Run plugin code; what it raises becomes *error*, ours passes unchanged."""
     try:
         return work()
-    except (BtplugError, PluginExit):
+    except BtplugError:
         raise
     # Interrupts as well: signals reach the main thread, and this is another.
     except BaseException as exc:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from btplug._calls import Call, Timed, guarded
 from btplug._loader import load
-from btplug.errors import BtplugError, PluginFailed, PluginStartError
+from btplug.errors import BtplugError, PluginExit, PluginFailed, PluginStartError
 from btplug.plugin import BasePlugin
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Life(Generic[T]):
         self.manifest = manifest
         self.cls, self.plugin = cls, plugin
         self.call: Call | None = None
-        self.error: BtplugError | None = None
+        self.error: BtplugError | PluginExit | None = None
         self.seconds = self._stop_limit = 0.0
         self._context, self._loop = context, loop
         self._lock = threading.RLock()
@@ -113,14 +113,30 @@ class Life(Generic[T]):
         what = f"{self.manifest.name} failed to initialise"
 
         def initialise() -> tuple[T, Call]:
-            plugin = self.plugin or cast("type[T]", self.cls)()
+            plugin = self.plugin
+            if plugin is None:
+                plugin = cast("type[T]", self.cls)()
             plugin.context = self._context.bound(self.manifest.name)
             config = self.configure()
             call = Call(plugin, config, self.manifest, self._loop)
-            call.finish(plugin.initialize(config))
+            try:
+                call.finish(plugin.initialize(config))
+            except PluginExit as exc:
+                # A command may end its run before it begins; a transport may not.
+                if self.manifest.kind == "cli":
+                    exc.plugin = self.manifest.name
+                    ended.append(exc)
+                raise
             return plugin, call
 
-        return guarded(initialise, self.manifest, PluginStartError, what)
+        ended: list[PluginExit] = []
+
+        try:
+            return guarded(initialise, self.manifest, PluginStartError, what)
+        except PluginStartError:
+            if ended:
+                raise ended[0] from None
+            raise
 
     def _timed(self, work: Callable[[], R], verb: str) -> R:
         """Run *work* within what is left of the plugin's start-up limit."""
@@ -133,6 +149,9 @@ class Life(Generic[T]):
             return task.result(limit, limit - self.seconds)
         except BtplugError as exc:
             self.error = self.about(exc)
+            raise
+        except PluginExit as exc:
+            self.error = exc
             raise
         finally:
             self.seconds += time.perf_counter() - begun

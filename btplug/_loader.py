@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from btplug.errors import BtplugError, PluginLoadError
+from btplug._reason import reason_of
+from btplug.errors import PluginLoadError
 from btplug.manifest import API, Manifest, Permissions, is_name
 from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin, has_send
 
@@ -34,8 +36,6 @@ def load(manifest: Manifest) -> type[BasePlugin]:
     package = manifest.package or _package(manifest)
     try:
         found = getattr(import_module(f"{package}.{module}"), attribute, None)
-    except BtplugError:
-        raise
     # Whatever a plugin raises, exits included, is that plugin's failure alone.
     except BaseException as exc:
         raise _failed(manifest, exc) from exc
@@ -73,38 +73,35 @@ def manifest_of(cls: type, kind: str) -> Manifest:
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
         words = cls.__name__.removesuffix("Plugin")
-        name = "".join(
-            f"-{c}" if c.isupper() and i and not words[i - 1].isupper() else c
-            for i, c in enumerate(words)
-        ).lower()
+        # A word begins at a capital, and at the last of several in a row.
+        border = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+        name = re.sub(border, "-", words).lower()
     if not is_name(name):
         raise PluginLoadError(
             f"found the name {name!r}, expected [a-z0-9][a-z0-9-]{{0,39}}",
             where=cls.__module__,
             fix="give the class an attribute 'name'",
         )
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    doc = (cls.__doc__ or "").strip() or name
     return Manifest(
         name=name,
         kind=kind,
         entry=f"{cls.__module__.rpartition('.')[2]}:{cls.__name__}",
-        summary=(cls.__doc__ or name).strip().splitlines()[0][:60],
+        summary=doc.splitlines()[0][:60],
         version="0",
         api=API,
         transports=None,
         permissions=Permissions(),
         config={},
-        root=cls.__module__,
+        root=os.path.dirname(file) if file else cls.__module__,
         package=cls.__module__.rpartition(".")[0] or cls.__module__,
     )
 
 
 def _package(manifest: Manifest) -> str:
     """Register the plugin's folder as an importable package and return its name."""
-    # The folder is part of the name: the same plugin in two folders is two plugins.
-    from binascii import crc32
-
-    digest = crc32(os.fsencode(manifest.root))
-    name = f"_btplug_{manifest.kind}_{manifest.name.replace('-', '_')}_{digest:08x}"
+    name = _package_name(manifest)
     if name not in sys.modules:
         package = ModuleType(name)
         package.__path__ = [manifest.root]
@@ -113,10 +110,18 @@ def _package(manifest: Manifest) -> str:
     return name
 
 
+def _package_name(manifest: Manifest) -> str:
+    # The folder is part of the name: the same plugin in two folders is two plugins.
+    from binascii import crc32
+
+    digest = crc32(os.fsencode(manifest.root))
+    return f"_btplug_{manifest.kind}_{manifest.name.replace('-', '_')}_{digest:08x}"
+
+
 def unload(manifest: Manifest) -> None:
     """Forget the modules of a folder plugin, so that the next load reads it again."""
     if not manifest.package:
-        name = _package(manifest)
+        name = _package_name(manifest)
         for module in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
             del sys.modules[module]
 
@@ -147,23 +152,30 @@ def _failed(manifest: Manifest, exc: BaseException) -> PluginLoadError:
         what = f"{manifest.name} called exit during load (code {exc.code!r})"
         fix = "remove the exit from the plugin's top level"
     else:
-        what = f"{manifest.name} failed to load: {type(exc).__name__}: {exc}"
+        what = f"{manifest.name} failed to load: {reason_of(exc)}"
         fix = "mend the plugin; see the traceback with BTPLUG_DEBUG=1"
         if isinstance(exc, ModuleNotFoundError) and exc.name:
-            fix = f"install what it needs, perhaps: pip install {exc.name}"
+            package = _package_name(manifest)
+            own = exc.name.removeprefix(f"{package}.")
+            if own != exc.name:
+                what = f"{manifest.name} failed to load: no file of it is {own!r}"
+                fix = "add the file, or correct the import"
+            else:
+                fix = f"install what it needs, perhaps: pip install {exc.name}"
     where = place(exc, manifest.root, _code_file(manifest))
     return PluginLoadError(what, where=where, fix=fix, plugin=manifest.name)
 
 
 def place(exc: BaseException, root: str, otherwise: str = "") -> str:
     """Return ``file:line`` of the innermost frame of *exc* that lies in *root*."""
-    if isinstance(exc, SyntaxError) and exc.filename:
+    inside = os.path.join(root, "")
+    if isinstance(exc, SyntaxError) and (exc.filename or "").startswith(inside):
         return f"{exc.filename}:{exc.lineno or 1}"
     found = otherwise or os.path.join(root, "config.yaml")
     trace = exc.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if file.startswith(root):
+        if file.startswith(inside):
             found = f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
     return found

@@ -65,12 +65,22 @@ class HomeLoop:
             )
         import asyncio
 
-        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        ended = threading.Event()
+
+        async def tracked() -> T:
+            try:
+                return await work
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(tracked(), self._started())
         try:
             return future.result()
         except BaseException:
-            # Ctrl-C reaches the waiting thread only: the work must not go on.
-            future.cancel()
+            # Ctrl-C reaches the waiting thread only: the work must not go on, and
+            # may take a moment to let go of what it holds.
+            if future.cancel():
+                ended.wait(1.0)
             raise
 
     async def hand_over(self, work: Coroutine[Any, Any, T]) -> T:

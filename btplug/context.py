@@ -78,6 +78,9 @@ class Transports(Mapping[str, "Transport"]):
     def lend(self, name: str, plugin: TransportPlugin) -> None:
         """Add a started transport (the host's part)."""
         self._broken.pop(name, None)
+        self._broken_schemes = {
+            s: e for s, e in self._broken_schemes.items() if e in self._broken.values()
+        }
         lent = cast("Transport", _Lent(plugin))
         self._live = {**self._live, name: lent}
 
@@ -93,10 +96,11 @@ class Transports(Mapping[str, "Transport"]):
         self._broken_schemes |= dict.fromkeys(schemes or (name,), error)
         self._broken[name] = error
 
-    def withdraw(self, name: str) -> None:
-        """Forget a transport (the host's part)."""
-        self._broken.pop(name, None)
-        self._live = {k: v for k, v in self._live.items() if k != name}
+    def withdraw(self, name: str, plugin: TransportPlugin) -> None:
+        """Forget a transport that was lent (the host's part)."""
+        lent = self._live.get(name)
+        if lent is not None and lent.send == plugin.send:
+            self._live = {k: v for k, v in self._live.items() if k != name}
 
     def for_scheme(self, scheme: str) -> Transport:
         for transport in self._live.values():

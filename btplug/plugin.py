@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from btplug.errors import Unsupported
@@ -110,6 +111,9 @@ class TransportPlugin(BasePlugin):
         super().__init_subclass__(**keywords)
         for sync, asynchronous in _PAIRS:
             _pair(cls, sync, asynchronous)
+        health: Any = vars(cls).get("health")
+        if iscoroutinefunction(health):
+            setattr(cls, "health", _posted(health))  # noqa: B010 - a method, replaced
 
     def send(
         self, peer: Peer, message: Message, *, timeout: float | None = None
@@ -179,9 +183,9 @@ def _pair(cls: type[TransportPlugin], sync: str, asynchronous: str) -> None:
             if asynchronous in forms:
                 setattr(cls, asynchronous, _at_home(own[asynchronous]))
                 if sync not in forms:
-                    setattr(cls, sync, _posted(asynchronous))
+                    setattr(cls, sync, _posted(own[asynchronous]))
             else:
-                setattr(cls, asynchronous, _threaded(sync))
+                setattr(cls, asynchronous, _threaded(own[sync]))
         return
 
 
@@ -205,22 +209,23 @@ def _at_home(method: F) -> F:
     return at_home  # type: ignore[return-value]  # same signature by wraps
 
 
-def _posted(asynchronous: str) -> Callable[..., Any]:
+# Both call the very function they are made from, not the method of that name: a
+# subclass that wraps one form by super() would otherwise call itself for ever.
+def _posted(method: Callable[..., Any]) -> Callable[..., Any]:
     """Make a sync form that posts to the home loop and waits."""
 
     def posted(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
-        work = getattr(self, asynchronous)(*args, **keywords)
-        return self.context.home.run(work)
+        return self.context.home.run(method(self, *args, **keywords))
 
     return _mark(posted)
 
 
-def _threaded(sync: str) -> Callable[..., Any]:
+def _threaded(method: Callable[..., Any]) -> Callable[..., Any]:
     """Make an async form that lets the sync one work in a thread."""
 
     async def threaded(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
         import asyncio
 
-        return await asyncio.to_thread(getattr(self, sync), *args, **keywords)
+        return await asyncio.to_thread(method, self, *args, **keywords)
 
     return _mark(threaded)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from btplug._life import Life
 from btplug._loader import check_class, manifest_of, unload
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from btplug._calls import Call
     from btplug._loop import HomeLoop
 
 T = TypeVar("T", bound=BasePlugin)
@@ -154,7 +153,10 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
         if life.start():
             with self._lock:
                 self._order.append(name)
-        return cast("T", life.plugin)
+        plugin = life.plugin
+        if plugin is None:  # deregistered by another thread meanwhile
+            raise self._unknown(name)
+        return plugin
 
     def load_plugin(self, name: str) -> type[T]:
         """Import the plugin's code, without initialising it, and return its class."""
@@ -182,19 +184,25 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             BtplugError: btplug's own errors pass unchanged, so does `PluginExit`.
         """
         life = self._lives.get(name)
-        if life is None or life.call is None:
+        call = life.call if life is not None else None
+        if call is None:
             self.get_plugin(name)
-            life = self._found(name)
-        return cast("Call", life.call)(data, options)
+            call = self._found(name).call
+            if call is None:
+                raise self._unknown(name)
+        return call(data, options)
 
     def _found(self, name: str) -> Life[T]:
         life = self._lives.get(name)
         if life is None:
-            raise UnknownPlugin(
-                f"no plugin named {name!r}",
-                fix=nearest(name, self._lives) or "see what there is: btplug list",
-            )
+            raise self._unknown(name)
         return life
+
+    def _unknown(self, name: str) -> UnknownPlugin:
+        return UnknownPlugin(
+            f"no plugin named {name!r}",
+            fix=nearest(name, self._lives) or "see what there is: btplug list",
+        )
 
     def shut_down(self) -> list[BtplugError]:
         """Shut all live plugins down, the last started first; return what failed."""
@@ -257,10 +265,11 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
             self.start(name)
         except BaseException as exc:
             with self._lock:
-                cls = self._lives[name].cls
+                life = self._lives[name]
                 self._lives = {k: v for k, v in self._lives.items() if k != name}
+            unload(life.manifest)
             if isinstance(exc, BtplugError):
-                schemes = cls.schemes if cls else ()
+                schemes = life.cls.schemes if life.cls else ()
                 self.context.transports.mark_broken(name, exc, schemes)
             raise
         return name
@@ -301,10 +310,11 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
         live = self.get_plugin(name)
         self.context.transports.lend(name, live)
 
-    def deregister_plugin(self, name: str) -> None:
-        """Take the transport back, shut it down and forget it."""
-        self.context.transports.withdraw(name)
-        super().deregister_plugin(name)
+    def _stop(self, life: Life[TransportPlugin]) -> None:
+        """Take the transport back before it is shut down."""
+        if life.plugin is not None:
+            self.context.transports.withdraw(life.manifest.name, life.plugin)
+        super()._stop(life)
 
     def _loop(self) -> HomeLoop:
         return self.context.home

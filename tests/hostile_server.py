@@ -145,18 +145,8 @@ class Hostile:
             sock.close()
 
 
-def answering(data):
-    """Return a script that gives the same bytes to every request."""
-
-    def script(line):
-        while line.request():
-            line.send(data)
-
-    return script
-
-
 def recording(seen, data=OK):
-    """Return a script that also keeps every request in *seen*."""
+    """Return a script that gives *data* to every request, and keeps them in *seen*."""
 
     def script(line):
         while request := line.request():
@@ -164,6 +154,11 @@ def recording(seen, data=OK):
             line.send(data)
 
     return script
+
+
+def answering(data):
+    """Return a script that gives the same bytes to every request."""
+    return recording([], data)
 
 
 def then_close(data):
@@ -198,25 +193,18 @@ def open_http(**config):
 
 
 def _held():
-    """Return this process's descriptors of sockets, and its threads."""
-    sockets = set()
+    """Return btplug's threads and, where the system tells, all sockets."""
+    held = {thread.name for thread in threading.enumerate() if "btplug" in thread.name}
     for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
         with suppress(OSError):
-            target = os.readlink(f"/proc/self/fd/{name}")
-            if target.startswith("socket:"):
-                sockets.add(target)
-    own = {t for t in threading.enumerate() if "btplug" in t.name}
-    return sockets, own
+            held.add(os.readlink(f"/proc/self/fd/{name}"))
+    return {one for one in held if one.startswith(("btplug", "socket:"))}
 
 
 def _settle(before):
     """Fail if more is held than *before*; what a server closes may take a moment."""
     until = time.monotonic() + 5
-    while True:
-        now = _held()
-        left = (now[0] - before[0]) | (now[1] - before[1])
-        if not left:
-            break
+    while left := _held() - before:
         assert time.monotonic() < until, f"left behind: {left}"
         time.sleep(0.005)
 

@@ -91,7 +91,7 @@ class Root(PluginGroup):
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        json = ctx.meta["btplug.json"]
+        json = ctx.meta["btplug.json"] or "--schema" in ctx.args
         with (
             output_watched(),
             result_stream(json=json, lasting=self.lasting) as stream,
@@ -146,8 +146,7 @@ class Root(PluginGroup):
 
 def _wants_json(words: list[str]) -> bool:
     """Tell whether errors are JSON: known before any option could be parsed."""
-    own = words[: words.index("--") if "--" in words else None]
-    return "--json" in own or "--schema" in own
+    return "--json" in words[: words.index("--") if "--" in words else None]
 
 
 @click.group(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from inspect import Parameter, cleandoc, signature
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from btplug._calls import click_parameters, data_parameter
 from btplug.errors import BtplugError, PluginLoadError
 from btplug.logs import escape
+from btplug.schema import secret_fields
 
 if TYPE_CHECKING:
     from btplug.cli.host import Host
@@ -80,10 +83,16 @@ def plugin_command(
 
         if not has_json and values.pop(_JSON):
             host.json = context.wants_json = True
+        ctx = click.get_current_context()
+        for option in hidden:
+            if ctx.get_parameter_source(option) is ParameterSource.DEFAULT:
+                values[option] = getattr(config, option)
         data = values.pop(str(data_name), None)
         show(lambda: host.commands.execute_plugin(name, data, **values), host, manifest)
 
     declared = {str(parameter.name) for parameter in own}
+    # Click would make a text of a Secret: it gets past Click unseen.
+    hidden = declared & secret_fields(cls.Config)
     data_name = data_parameter(
         signature(cls.execute).parameters.values(), dict.fromkeys([*declared, "self"])
     )
@@ -94,7 +103,7 @@ def plugin_command(
         help=cleandoc(cls.__doc__ or manifest.summary),
         context_settings={
             "help_option_names": ["--help"],
-            "default_map": _defaults(config, declared),
+            "default_map": _defaults(config, declared - hidden),
             "obj": context.bound(name),
         },
     )
@@ -125,6 +134,6 @@ def _defaults(config: Any, names: set[str]) -> dict[str, Any]:
     """Return the values of Config fields that are called like an option."""
     if config is None:
         return {}
-    if hasattr(config, "keys"):
+    if type(config) is MappingProxyType:
         return {name: config[name] for name in names if name in config}
     return {name: getattr(config, name) for name in names if hasattr(config, name)}

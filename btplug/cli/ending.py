@@ -82,6 +82,12 @@ def output_watched() -> Iterator[None]:
     except BrokenPipeError as exc:
         _forget_output()
         raise ReaderGone from exc
+    except BtplugError as exc:
+        # A plugin that prints meets the closed pipe itself.
+        if isinstance(exc.__cause__, BrokenPipeError) and _reader_gone():
+            _forget_output()
+            raise ReaderGone from exc
+        raise
     except OSError as exc:
         import errno
 
@@ -92,6 +98,17 @@ def output_watched() -> Iterator[None]:
             f"the output could not be written: {exc.strerror}",
             fix="make room, or write it somewhere else",
         ) from exc
+
+
+def _reader_gone() -> bool:
+    """Tell whether stdout is a pipe that nobody reads any more."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _forget_output() -> None:

@@ -219,7 +219,7 @@ class Host:
         if fix is None:
             return manifest
         if needed:
-            raise PluginError(f"the transport {name!r} cannot be started", fix=fix)
+            raise PluginError(f"the transport {name!r} may not start", fix=fix)
         return None
 
     def _broken(self, name: str, error: BtplugError, *, needed: bool) -> None:

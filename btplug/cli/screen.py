@@ -41,15 +41,28 @@ class Terminal(Screen):
     def ask(self, question: str, default: str | None, secret: bool) -> str:
         if not _can_ask():
             return super().ask(question, default, secret)
-        answer: str = click.prompt(
-            escape(question), default=default, hide_input=secret, err=True
-        )
+        with _answers(self, question):
+            answer: str = click.prompt(
+                escape(question), default=default, hide_input=secret, err=True
+            )
         return answer
 
     def confirm(self, question: str, default: bool | None) -> bool:
         if not _can_ask():
             return super().confirm(question, default)
-        return click.confirm(escape(question), default=default, err=True)
+        with _answers(self, question):
+            return click.confirm(escape(question), default=default, err=True)
+
+
+@contextmanager
+def _answers(screen: Screen, question: str) -> Iterator[None]:
+    """Tell the end of the input from Ctrl-C, which Click makes one."""
+    try:
+        yield
+    except click.Abort as exc:
+        if isinstance(exc.__context__, EOFError):
+            Screen.ask(screen, question, None, secret=False)
+        raise KeyboardInterrupt from None
 
 
 def _can_ask() -> bool:

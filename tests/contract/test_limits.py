@@ -172,7 +172,11 @@ def test_a_plugin_whose_initialize_still_hangs_is_not_shut_down(release):
 def test_a_transport_that_hangs_costs_its_limit_and_the_others_are_up(
     release, make_plugin, tmp_path, form
 ):
-    wait = "await __import__('asyncio').sleep(20)" if "async" in form else "btplug.release.wait(20)"
+    wait = (
+        "await __import__('asyncio').sleep(20)"
+        if "async" in form
+        else "btplug.release.wait(20)"
+    )
     code = f"""
     import btplug
     from btplug import TransportPlugin
@@ -185,7 +189,9 @@ def test_a_transport_that_hangs_costs_its_limit_and_the_others_are_up(
     """
     names = ["a", "slow", "z"]
     manifests = [
-        read_manifest(str(make_plugin(n, code if n == "slow" else None, kind="transport")))
+        read_manifest(
+            str(make_plugin(n, code if n == "slow" else None, kind="transport"))
+        )
         for n in names
     ]
     registry = TransportPluginRegistry()
@@ -311,7 +317,9 @@ def test_a_wrong_limit_for_the_end_is_found_before_anything_is_open(
     monkeypatch.setenv("BTPLUG_STOP_LIMIT", "soon")
     registry, cls = TransportPluginRegistry(), wire("a")
 
-    with pytest.raises(ConfigError, match="^BTPLUG_STOP_LIMIT: stop_limit: found 'soon'"):
+    with pytest.raises(
+        ConfigError, match=r"^BTPLUG_STOP_LIMIT: stop_limit: found 'soon'"
+    ):
         registry.register_plugin(cls)
 
     assert cls.state == ""

@@ -1,5 +1,6 @@
 """However a run ends, what was started is shut down, in time and in order."""
 
+import json
 import signal
 import time
 
@@ -322,13 +323,13 @@ def test_a_thread_left_running_is_named_and_costs_its_grace(btplug, command):
 
     assert time.monotonic() - begun < 2 + 1.5
     assert (done.returncode, done.stdout) == (0, "done\n")
-    assert done.stderr == ("btplug: warning: the thread 'lost' was left running\n")
+    assert done.stderr == (
+        "btplug: warning: the thread 'lost' was left running (join it in shutdown)\n"
+    )
 
 
 @pytest.mark.slow
 def test_a_warning_about_a_thread_is_json_where_warnings_are(btplug, command):
-    import json
-
     command("it", LEAVE)
 
     done = btplug("run", "it", "--json")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -106,9 +107,7 @@ def test_a_change_of_a_manifest_is_seen_at_once_though_it_is_cached(
         assert summary()["summary"] == new
     (it / "config.yaml").write_text("broken")
     assert summary()["state"] == "broken"
-    (it / "config.yaml").unlink()
-    (it / "plugin.py").unlink()
-    it.rmdir()
+    shutil.rmtree(it)
     assert "it" not in {row["name"] for row in rows(btplug("list", "--json"))}
 
 

@@ -134,7 +134,8 @@ def test_a_plugin_is_found_without_reading_the_others(make_plugin, home):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "/etc", "a/b", "A", "a_b", "a" * 41, "-a", "a\0", "é"]
+    "name",
+    ["", ".", "..", "../x", "/etc", "a/b", "A", "a_b", "a" * 41, "-a", "a\0", "é"],
 )
 def test_what_is_no_name_is_not_looked_for(home, name):
     (home / "cli_plugins" / "a_b").mkdir(parents=True)
@@ -196,7 +197,9 @@ def test_a_command_and_a_transport_of_a_name_in_one_place_clash(make_plugin, hom
         Finder(folders()).find("greet")
 
 
-def test_a_folder_that_is_a_link_is_a_plugin_like_any_other(make_plugin, home, tmp_path):
+def test_a_folder_that_is_a_link_is_a_plugin_like_any_other(
+    make_plugin, home, tmp_path
+):
     made = make_plugin("greet", where=tmp_path / "elsewhere")
     (home / "cli_plugins").mkdir(parents=True)
     (home / "cli_plugins" / "greet").symlink_to(made)
@@ -276,9 +279,13 @@ def test_a_mixed_place_holds_plugins_in_itself_and_on_its_shelves(
     make_plugin("one", where=tmp_path / "mixed")
     make_plugin("two", kind="transport", where=tmp_path / "mixed")
     make_plugin("three", where=tmp_path / "mixed" / "cli_plugins")
-    make_plugin("four", kind="transport", where=tmp_path / "mixed" / "transport_plugins")
+    make_plugin(
+        "four", kind="transport", where=tmp_path / "mixed" / "transport_plugins"
+    )
     (tmp_path / "mixed" / "code").mkdir()
-    (tmp_path / "mixed" / "code" / "plugin.py").touch()  # no plugin: anything may lie here
+    (
+        tmp_path / "mixed" / "code" / "plugin.py"
+    ).touch()  # no plugin: anything may lie here
     finder = Finder(folders(), (str(tmp_path / "mixed"),))
 
     found = finder.spots(finder.places[1])
@@ -290,7 +297,9 @@ def test_a_mixed_place_holds_plugins_in_itself_and_on_its_shelves(
         "three": "cli",
         "four": "transport",
     }
-    assert [read_spot(finder.find(n)).kind for n in ("one", "two", "three", "four")] == [
+    assert [
+        read_spot(finder.find(n)).kind for n in ("one", "two", "three", "four")
+    ] == [
         "cli",
         "transport",
         "cli",
@@ -303,7 +312,11 @@ def test_a_place_that_is_not_there_is_empty(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     finder = Finder(folders(), (str(tmp_path / "file"),))
 
-    found = [finder.spots(place) for place in finder.places if place.source in ("path", "plugin-dir", "user")]
+    found = [
+        finder.spots(place)
+        for place in finder.places
+        if place.source in ("path", "plugin-dir", "user")
+    ]
 
     assert found == [[], [], []]
 
@@ -333,7 +346,9 @@ def test_the_transports_of_all_places_are_known_by_name(
 # -- a manifest, held against where it lies
 
 
-@pytest.mark.parametrize("folder", ["other", "greetme", "Greet-Me", "greet-me2", "greet__me"])
+@pytest.mark.parametrize(
+    "folder", ["other", "greetme", "Greet-Me", "greet-me2", "greet__me"]
+)
 def test_a_folder_of_another_name_is_an_error_of_that_plugin(make_plugin, home, folder):
     made = make_plugin("greet-me", where=home / "cli_plugins")
     root = made.rename(made.parent / folder)

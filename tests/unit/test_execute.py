@@ -651,9 +651,7 @@ def test_a_secret_reaches_the_plugin_and_no_error(run, monkeypatch):
     with pytest.raises(PluginFailed) as caught:
         run(cls=Plugin)
 
-    assert caught.value.what == (
-        "greet failed: ValueError: wrong token Secret('***')"
-    )
+    assert caught.value.what == ("greet failed: ValueError: wrong token Secret('***')")
 
 
 # -- errors
@@ -758,7 +756,9 @@ def test_a_plugin_that_exits_has_failed(run, name, code, shown):
     assert caught.value.what == f"greet failed: it called exit with {shown}"
 
 
-@pytest.mark.parametrize("name", ["before_execute", "execute", "after_execute", "generator"])
+@pytest.mark.parametrize(
+    "name", ["before_execute", "execute", "after_execute", "generator"]
+)
 def test_even_what_is_no_exception_becomes_a_failed_plugin(run, name):
     with pytest.raises(PluginFailed) as caught:
         use(run(**WHERE[name](Odd("base"))))
@@ -793,7 +793,9 @@ def test_btplugs_own_errors_and_exits_pass_unchanged(run, where, exc):
     assert caught.value is exc
 
 
-@pytest.mark.parametrize("name", ["before_execute", "execute", "after_execute", "generator"])
+@pytest.mark.parametrize(
+    "name", ["before_execute", "execute", "after_execute", "generator"]
+)
 def test_an_interrupt_passes_unchanged(run, name):
     with pytest.raises(KeyboardInterrupt):
         use(run(**WHERE[name](KeyboardInterrupt())))

@@ -353,7 +353,9 @@ class Plugin(TransportPlugin):
 
 def test_a_transport_writes_one_of_send_and_asend(loaded):
     assert loaded(SENDER.format("def send(self, *a, **k): pass"), "a", kind="transport")
-    assert loaded(SENDER.format("async def asend(self, *a): pass"), "b", kind="transport")
+    assert loaded(
+        SENDER.format("async def asend(self, *a): pass"), "b", kind="transport"
+    )
 
     error = refusal(
         loaded, SENDER.format("def receive(self, *a): pass"), name="c", kind="transport"
@@ -377,7 +379,9 @@ def test_a_transport_is_no_command_and_a_command_no_transport(loaded):
 
 
 def cli(class_name, **body):
-    methods = dict.fromkeys(("initialize", "execute", "shutdown"), lambda self, *a: None)
+    methods = dict.fromkeys(
+        ("initialize", "execute", "shutdown"), lambda self, *a: None
+    )
     return type(class_name, (CLIPlugin,), {**methods, **body})
 
 

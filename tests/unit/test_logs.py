@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 import unicodedata
-from textwrap import dedent
 
 import pytest
 from hypothesis import given

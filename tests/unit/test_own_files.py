@@ -47,7 +47,7 @@ VARIABLES = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HO
 
 
 @ON_LINUX
-@given(st.fixed_dictionaries({name: PATHS for name in [*VARIABLES, "HOME"]}))
+@given(st.fixed_dictionaries(dict.fromkeys([*VARIABLES, "HOME"], PATHS)))
 def test_the_folders_on_linux_are_those_of_platformdirs(environment):
     """platformdirs costs 17 ms to import, so its rule stands in btplug again."""
     saved = dict(os.environ)

@@ -156,7 +156,10 @@ def test_the_two_registries_are_policies_of_one_generic_registry():
     assert issubclass(CLIPluginRegistry, PluginRegistry)
     assert issubclass(TransportPluginRegistry, PluginRegistry)
     assert PluginRegistry[CLIPlugin]
-    assert (CLIPluginRegistry.kind, TransportPluginRegistry.kind) == ("cli", "transport")
+    assert (CLIPluginRegistry.kind, TransportPluginRegistry.kind) == (
+        "cli",
+        "transport",
+    )
 
 
 # -- registering
@@ -251,7 +254,11 @@ def test_a_transport_whose_name_is_taken_is_not_initialised():
             Recorder,
             "found Recorder that is no TransportPlugin, expected a subclass of it",
         ),
-        (CLIPluginRegistry, 3, "found int that is no CLIPlugin, expected a subclass of it"),
+        (
+            CLIPluginRegistry,
+            3,
+            "found int that is no CLIPlugin, expected a subclass of it",
+        ),
         (
             CLIPluginRegistry,
             "greet",
@@ -260,8 +267,10 @@ def test_a_transport_whose_name_is_taken_is_not_initialised():
         (
             CLIPluginRegistry,
             CLIPlugin,
-            "found CLIPlugin without execute, initialize, shutdown, "
-            "expected all of the methods",
+            (
+                "found CLIPlugin without execute, initialize, shutdown, "
+                "expected all of the methods"
+            ),
         ),
     ],
 )
@@ -520,7 +529,9 @@ def test_a_folder_plugin_is_read_again_after_deregistering(make_plugin):
     registry.deregister_plugin("greet")
 
     text = (folder / "plugin.py").read_text()
-    (folder / "plugin.py").write_text(text.replace("return data", "return 'new ' + data"))
+    (folder / "plugin.py").write_text(
+        text.replace("return data", "return 'new ' + data")
+    )
     registry.register_plugin(read_manifest(str(folder)))
 
     assert registry.execute_plugin("greet", "x") == "new x"
@@ -616,7 +627,9 @@ def test_a_failing_shutdown_does_not_stop_the_others():
     assert log == [("shutdown", "c"), ("shutdown", "a")]
 
 
-@pytest.mark.parametrize("raised", ["SystemExit(3)", "KeyboardInterrupt()", "PluginExit(3)"])
+@pytest.mark.parametrize(
+    "raised", ["SystemExit(3)", "KeyboardInterrupt()", "PluginExit(3)"]
+)
 def test_a_shutdown_that_exits_does_not_stop_the_others(raised):
     registry, log = TransportPluginRegistry(), []
 
@@ -791,7 +804,9 @@ def test_twenty_threads_initialise_once_and_before_any_execute():
     registry, results = CLIPluginRegistry(), []
     registry.register_plugin(Counting)
 
-    raised = at_once(20, lambda n: results.append(registry.execute_plugin("counting", n)))
+    raised = at_once(
+        20, lambda n: results.append(registry.execute_plugin("counting", n))
+    )
 
     assert raised == []
     assert sorted(results) == list(range(20))

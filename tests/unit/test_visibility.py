@@ -173,7 +173,9 @@ def test_code_that_cannot_be_read_shows_nothing(look, code):
 
 
 def test_source_in_an_encoding_that_it_names_is_read(look):
-    code = b"# coding: latin-1\nclass Config:\n    limit: int\n    key: Secret  # \xe9\n"
+    code = (
+        b"# coding: latin-1\nclass Config:\n    limit: int\n    key: Secret  # \xe9\n"
+    )
 
     assert look(code).shows("limit")
     assert not look(code).shows("key")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .reach import Address, Found
     from .tls import Trust
 
-_HIGH = 256 * 1024  # bytes kept unread before the peer has to wait
+_HIGH = 256 * 1024  # bytes held at most, unread or unsent, before somebody waits
 
 
 class _Line(asyncio.Protocol):
@@ -117,16 +117,22 @@ class AsyncWire(Wire, httpcore.AsyncNetworkStream):
             with suppress(TimeoutError):
                 await self._line.wait(doubt)
         for piece in self.begin(exchange, self._occupied()):
-            if self._line.ended:
-                return
-            done = exchange.sent
-            self._transport.write(piece)
-            exchange.sent += 1  # from here on some of it may have left
-            try:
-                await self._line.drained(exchange)
-            finally:
-                unsent = self._transport.get_write_buffer_size()
-                exchange.sent = max(done + 1, done + len(piece) - unsent)
+            view = memoryview(piece)
+            # asyncio moves all that waits in its buffer for every bit that leaves.
+            for start in range(0, len(view), _HIGH):
+                if self._line.ended:
+                    return
+                await self._write(view[start : start + _HIGH], exchange)
+
+    async def _write(self, part: memoryview, exchange: Exchange) -> None:
+        done = exchange.sent
+        self._transport.write(part)
+        try:
+            await self._line.drained(exchange)
+        finally:
+            # At least one byte: asyncio tells nothing of what TLS holds back.
+            unsent = self._transport.get_write_buffer_size()
+            exchange.sent = done + max(1, len(part) - unsent)
 
     def _occupied(self) -> bool:
         line = self._line

@@ -116,7 +116,7 @@ class Engine:
         every = [one.is_idle() for one in self._sync.pool.connections]
         if self._async is not None:
             every += [one.is_idle() for one in self._async.pool.connections]
-        return f"{len(every)} connections, {sum(every)} of them idle"
+        return f"connections: {len(every)}, idle: {sum(every)}"
 
     def close(self) -> AsyncDirect | None:
         """Close the sync connections; return what is to be closed in its loop."""

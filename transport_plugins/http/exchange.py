@@ -10,7 +10,7 @@ import math
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from btplug.errors import Cut, TooLarge, TransportError, UsageError
+from btplug.errors import BadReply, Cut, TooLarge, TransportError, UsageError
 
 from .incoming import Incoming
 from .request import build
@@ -143,7 +143,20 @@ class Exchange:
             )
 
     def answered(self, status: int, headers: RawHeaders) -> Incoming:
-        """Note that the headers are complete, and check them."""
+        """Note that the headers are complete, and check them.
+
+        Raises:
+            BadReply: They do not say clearly where the body ends.
+            TooLarge: They, or the body they announce, are more than the limit.
+        """
+        head = bytes(self.head[: max(0, self.head.find(b"\r\n\r\n"))]).lower()
+        # h11 takes two that agree for one, and shows one.
+        if head.count(b"\ncontent-length:") > 1:
+            raise BadReply(
+                "found two Content-Length headers, expected one",
+                where=self.out.place.shown,
+                fix="report it to the owner of the peer",
+            )
         self.incoming = Incoming(status, headers, self.out, self._config)
         self.phase = "body"
         return self.incoming
@@ -161,7 +174,8 @@ class Exchange:
         Such bytes would be taken for the next reply on that connection.
         """
         end = self.head.find(b"\r\n\r\n") + 4
-        if end < 4 or self.head.startswith(b"HTTP/1.1 1"):
+        unclear = end < 4 or self.head.startswith(b"HTTP/1.1 1")
+        if unclear or self.sent < self.total:
             return False
         if incoming.chunked:
             return self._tail == b"0\r\n\r\n"

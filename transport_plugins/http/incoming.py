@@ -30,7 +30,7 @@ class Incoming:
     """
 
     __slots__ = (
-        "_asked", "_body", "_coding", "_config", "_shown", "chunked", "headers",
+        "_body", "_coded", "_coding", "_config", "_shown", "chunked", "headers",
         "length", "size", "status",
     )  # fmt: skip
 
@@ -52,7 +52,7 @@ class Incoming:
         self.chunked = "transfer-encoding" in named
         if self.chunked and "content-length" in named:
             raise self._bad("found both Content-Length and Transfer-Encoding")
-        self._asked = any(name.lower() == b"accept-encoding" for name, _ in out.headers)
+        self._coded = out.coded
         self._coding = named.get("content-encoding", "").strip().lower()
         self.length = self._length(named, out.method)
         if self.length is not None and self.length > config.max_body:
@@ -112,6 +112,8 @@ class Incoming:
     def _decoded(self, body: bytes, tick: Callable[[], object]) -> bytes:
         coding = escape(self._coding[:40])
         if coding not in CODINGS:
+            if self._coded:
+                return body
             raise self._bad(
                 f"found the content encoding {coding!r}, expected gzip or deflate"
             )

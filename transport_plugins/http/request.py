@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from btplug import __version__
-from btplug.errors import NotAllowed, UsageError
+from btplug.errors import NotAllowed, Unsupported, UsageError
 from btplug.network import join_url, parse_url
 
 from .library import httpx
@@ -50,12 +50,17 @@ class Place(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A message as it will stand on the wire."""
+    """A message as it will stand on the wire.
+
+    Attributes:
+        coded: The caller chose the content encodings, and decodes what is unknown here.
+    """
 
     place: Place
     method: str
     headers: RawHeaders
     body: bytes
+    coded: bool
 
 
 def build(peer: Peer, message: Message, default: str) -> Outgoing:
@@ -66,8 +71,18 @@ def build(peer: Peer, message: Message, default: str) -> Outgoing:
 
     Raises:
         NotAllowed: It may not be sent like that; nothing was.
+        Unsupported: The peer is to prove who it is.
     """
     place = _place(peer.url, message.target)
+    # Not to be passed over: whoever names a hotkey relies on its being checked.
+    if peer.dialect not in (None, "none") or (peer.hotkey and not peer.dialect):
+        raise Unsupported(
+            f"found a peer with {'a dialect' if peer.dialect else 'a hotkey'}, "
+            "which this transport cannot check",
+            where=place.shown,
+            fix="leave it out, or give dialect='none' to believe whoever answers",
+            delivered=False,
+        )
     method, body = message.method or default, message.body
     if not _METHOD.fullmatch(method) or method == "CONNECT":
         raise _refused(
@@ -92,7 +107,7 @@ def build(peer: Peer, message: Message, default: str) -> Outgoing:
         headers.append(_header("content-type", message.media_type, place.shown))
     if body or method not in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"):
         headers.append((b"content-length", b"%d" % len(body)))
-    return Outgoing(place, method, headers + own, body)
+    return Outgoing(place, method, headers + own, body, "accept-encoding" in given)
 
 
 def _header(name: str, value: str, shown: str) -> tuple[bytes, bytes]:

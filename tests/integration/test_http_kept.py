@@ -1,0 +1,155 @@
+"""Kept connections: S23, and bytes that nobody asked for, in both forms."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import hostile_server
+import pytest
+from hostile_server import OK, Hostile, answering, reply, then_close
+
+from btplug.errors import Cut
+
+form, open_form = hostile_server.form, hostile_server.open_form
+
+
+def test_a_server_that_closes_after_each_reply_fails_nobody(form):
+    """0 of 20, for GET and POST alike: the server announces nothing and closes."""
+    with Hostile(then_close(OK)) as server:
+        for _ in range(20):
+            assert form.receive(server.url).body == b"ok"
+            assert form.send(server.url, b"x").body == b"ok"
+
+    assert len(server.lines) == 40
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.0002, 0.001, 0.003])
+def test_a_get_meets_a_connection_that_is_being_closed_without_failing(form, pause):
+    def script(line):
+        line.request()
+        line.send(OK)
+        time.sleep(pause)
+
+    with Hostile(script) as server:
+        for _ in range(20):
+            assert form.receive(server.url).body == b"ok"
+            time.sleep(pause)
+
+
+def test_a_get_on_a_kept_connection_is_asked_again_once(form):
+    """The server reads the second request and only then closes."""
+
+    def script(line):
+        line.request()
+        line.send(OK)
+        if line.number == 0:
+            line.request()
+        else:
+            line.wait()
+
+    with Hostile(script) as server:
+        assert form.receive(server.url).body == b"ok"
+        assert form.receive(server.url).body == b"ok"
+        assert len(server.lines) == 2
+
+
+def test_a_post_on_a_kept_connection_is_not_sent_again(form):
+    seen = []
+
+    def script(line):
+        seen.append(line.request())
+        line.send(OK)
+        seen.append(line.request())
+
+    with Hostile(script) as server:
+        form.send(server.url, b"one")
+        with pytest.raises(Cut) as caught:
+            form.send(server.url, b"two")
+        assert len(server.lines) == 1
+
+    assert [request[-3:] for request in seen] == [b"one", b"two"]
+    assert caught.value.delivered is None
+
+
+def test_a_get_that_is_cut_on_new_connections_is_not_repeated_for_ever(form):
+    def script(line):
+        line.request()
+        if line.number == 0:
+            line.send(OK)
+            line.request()
+
+    with Hostile(script) as server:
+        form.receive(server.url)
+        with pytest.raises(Cut):
+            form.receive(server.url)
+        assert len(server.lines) == 2
+
+
+def test_connections_are_kept_and_used_again(form):
+    with Hostile(answering(OK)) as server:
+        for _ in range(5):
+            form.send(server.url, b"x")
+            form.receive(server.url)
+        assert len(server.lines) == 1
+
+
+def test_keep_alive_0_keeps_no_connection(open_form):
+    with open_form(keep_alive=0) as form, Hostile(answering(OK)) as server:
+        form.receive(server.url)
+        form.receive(server.url)
+        assert len(server.lines) == 2
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(OK + reply(b"not yours"), id="a second reply in one packet"),
+        pytest.param(OK + b"junk", id="junk after the body"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nok\r\n0\r\n\r\n" + reply(b"not yours"),
+            id="a second reply after chunks",
+        ),
+    ],
+)
+def test_bytes_that_nobody_asked_for_never_become_the_next_reply(form, first):
+    def script(line):
+        while line.request():
+            line.send(first if line.number == 0 else reply(b"yours"))
+
+    with Hostile(script) as server:
+        assert form.receive(server.url).body == b"ok"
+        assert form.receive(server.url).body == b"yours"
+        assert form.send(server.url, b"x").body == b"yours"
+
+
+def test_chunked_replies_keep_their_connection(form):
+    data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    with Hostile(answering(data)) as server:
+        for _ in range(3):
+            assert form.receive(server.url).body == b"ok"
+        assert len(server.lines) == 1
+
+
+def test_a_body_after_head_is_not_taken_for_the_next_reply(form):
+    def script(line):
+        while request := line.request():
+            whole = reply(b"ok")
+            line.send(whole if request.startswith(b"HEAD") else reply(b"get"))
+
+    with Hostile(script) as server:
+        assert form.send(server.url, method="HEAD").body == b""
+        assert form.receive(server.url).body == b"get"
+
+
+def test_a_server_that_answers_before_it_has_read_all_is_heard(form):
+    def script(line):
+        line.sock.recv(1000)
+        line.send(reply(b"too big", b"Connection: close", status="413 Too Large"))
+        line.sock.shutdown(socket.SHUT_WR)
+        while line.sock.recv(65536):
+            pass
+
+    with Hostile(script) as server:
+        assert form.send(server.url, b"x" * 5_000_000).status == 413

@@ -1,0 +1,139 @@
+"""What is sent and shown, and what is not: S29 and S30, in both forms."""
+
+from __future__ import annotations
+
+import socket
+
+import hostile_server
+import pytest
+from hostile_server import OK, Hostile, answering, recording, reply
+
+from btplug.errors import BadReply, NotAllowed, Refused
+
+form, open_form = hostile_server.form, hostile_server.open_form
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"headers": (("x", "a\r\nInjected: 1"),)},
+        {"headers": (("x", "a\nb"),)},
+        {"headers": (("x", "a\x00b"),)},
+        {"headers": (("x", "ä"),)},
+        {"headers": (("x\r\nInjected", "1"),)},
+        {"headers": (("x y", "1"),)},
+        {"headers": (("", "1"),)},
+        {"headers": (("Host", "other"),)},
+        {"headers": (("Content-Length", "1"),)},
+        {"headers": (("Transfer-Encoding", "chunked"),)},
+        {"headers": (("Connection", "close"),)},
+        {"media_type": "text/plain\r\nX: 1"},
+        {"method": "get"},
+        {"method": "GET / HTTP/1.1\r\nX:"},
+        {"method": "CONNECT"},
+        {"target": "/a\r\nX: 1"},
+        {"target": "/a b"},
+        {"target": "/a#b"},
+    ],
+    ids=repr,
+)
+def test_what_may_not_be_sent_is_refused_before_connecting(form, wrong):
+    with Hostile(answering(OK)) as server:
+        with pytest.raises(NotAllowed) as caught:
+            form.send(server.url, b"x", **wrong)
+        assert not server.lines
+
+    assert caught.value.delivered is False
+    assert caught.value.fix
+    assert "\r" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:pa55@127.0.0.1/",
+        "http://127.0.0.1/\r\nX: 1",
+        "http://127.0.0.1:99999/",
+        "http://",
+        "ftp://127.0.0.1/",
+        "http://[::1/",
+        "http://a b/",
+        "no-url",
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_showing_a_password(form, url):
+    with pytest.raises(NotAllowed) as caught:
+        form.receive(url)
+
+    assert "pa55" not in str(caught.value)
+    assert caught.value.delivered is False
+
+
+def test_a_secret_header_is_in_no_error(form):
+    with pytest.raises(NotAllowed) as caught:
+        form.send("http://127.0.0.1/", headers=(("authorization", "Bearer s3cret\n"),))
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_query_is_in_no_error(form, dead_port):
+    with pytest.raises(Refused) as caught:
+        form.receive(f"http://127.0.0.1:{dead_port}/a?key=s3cret")
+
+    assert caught.value.where == f"http://127.0.0.1:{dead_port}/a?…"
+    assert "s3cret" not in str(caught.value)
+
+
+def test_escapes_in_a_reply_stay_data_and_never_reach_a_message(form):
+    data = (
+        b"HTTP/1.1 200 \x1b[31mOK\r\nContent-Type: \x1b[2Jx\r\nX: \x1b[1m\r\n"
+        b"Content-Encoding: \x1b[5m\r\nContent-Length: 5\r\n\r\n\x1b[0m!"
+    )
+    with Hostile(answering(data)) as server, pytest.raises(BadReply) as caught:
+        form.receive(server.url)
+    assert "\x1b" not in str(caught.value)
+
+    plain = data.replace(b"Content-Encoding: \x1b[5m\r\n", b"")
+    with Hostile(answering(plain)) as server:
+        answer = form.receive(server.url)
+    assert (answer.header("x"), answer.media_type) == ("\x1b[1m", "\x1b[2Jx")
+    with pytest.raises(BadReply) as caught:
+        answer.json()
+    assert "\x1b" not in str(caught.value)
+
+
+def test_the_environment_has_no_say(form, monkeypatch, tmp_path):
+    """Proxies, .netrc, and certificates of the environment are not looked at."""
+    proxied, seen = [], []
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
+    with Hostile(recording(proxied)) as proxy, Hostile(recording(seen)) as server:
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        form.send(server.url, b"x")
+
+    assert proxied == []
+    assert len(seen) == 1
+    assert b"authorization" not in seen[0].lower()
+
+
+def test_no_cookie_is_kept_nor_sent(form):
+    seen = []
+    data = reply(b"ok", b"Set-Cookie: id=1; Path=/", b"Set-Cookie: b=2")
+    with Hostile(recording(seen, data)) as server:
+        answer = form.receive(server.url)
+        form.receive(server.url)
+
+    assert [v for k, v in answer.headers if k == "Set-Cookie"] == [
+        "id=1; Path=/",
+        "b=2",
+    ]
+    assert all(b"cookie" not in request.lower() for request in seen)
+
+
+@pytest.fixture
+def dead_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        yield one.getsockname()[1]

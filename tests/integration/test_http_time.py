@@ -1,0 +1,190 @@
+"""Servers that are slow or say nothing: S01 to S05 of servers.md, in both forms."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import hostile_server
+import pytest
+from hostile_server import OK, Hostile, answering
+
+from btplug.errors import Cut, Late, TooLarge
+
+form, open_form = hostile_server.form, hostile_server.open_form
+
+LIMIT = 0.4  # seconds
+GUARD = 0.6  # seconds later the call must have ended, on a busy machine
+
+
+@pytest.fixture
+def late(form):
+    """Send to a server and expect it to be late; return the error."""
+
+    def call(script, *, timeout=LIMIT, body=b"", host=None):
+        with Hostile(script) as server:
+            began = time.monotonic()
+            with pytest.raises(Late) as caught:
+                form.send(host or server.url, body, timeout=timeout)
+            assert timeout <= time.monotonic() - began < timeout + GUARD
+        return caught.value
+
+    return call
+
+
+def test_dripping_headers_end_at_the_deadline(late):
+    def script(line):
+        line.request()
+        line.drip(b"HTTP/1.1 200 OK\r\nX-Slow: a", 0.05)
+
+    error = late(script)
+
+    assert error.what.startswith("waited 0.4 s for the reply headers: ")
+    assert error.what.endswith(" bytes had arrived")
+    assert error.delivered is None
+
+
+def test_a_dripping_body_ends_at_the_deadline_and_says_how_far_it_came(late):
+    def script(line):
+        line.request()
+        line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        line.drip(b"x", 0.05)
+
+    error = late(script)
+
+    assert "waited 0.4 s for the reply body: got " in error.what
+    assert error.what.endswith(" of 1,000 bytes")
+
+
+def test_a_silent_server_ends_at_the_deadline(late):
+    error = late(lambda line: line.request() and line.wait())
+
+    assert error.what == "waited 0.4 s for the reply headers: no bytes had arrived"
+    assert "timeout" in error.fix
+
+
+def test_slowly_repeated_100_continue_ends_at_the_deadline(late):
+    def script(line):
+        line.request()
+        while line.wait(0.05):
+            line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    assert "reply headers" in late(script).what
+
+
+def test_endless_100_continue_ends_at_the_limit_for_headers(form):
+    def script(line):
+        line.request()
+        while line.wait(0):
+            line.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    with Hostile(script) as server, pytest.raises(TooLarge, match="and no end"):
+        form.send(server.url, timeout=5)
+
+
+def test_one_100_continue_before_the_reply_is_passed_over(form):
+    with Hostile(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)) as server:
+        assert form.send(server.url).body == b"ok"
+
+
+def test_slowly_dripping_chunks_end_at_the_deadline(late):
+    def script(line):
+        line.request()
+        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while line.wait(0.05):
+            line.send(b"1\r\nx\r\n")
+
+    assert late(script).what.endswith("bytes, and no end")
+
+
+def test_endless_chunks_end_at_the_limit_for_bodies(open_form):
+    def script(line):
+        line.request()
+        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while line.wait(0):
+            line.send(b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n")
+
+    with (
+        open_form(max_body=1_000_000) as form,
+        Hostile(script) as server,
+        pytest.raises(TooLarge) as caught,
+    ):
+        form.send(server.url, timeout=20)
+
+    assert caught.value.what == (
+        "found more than 1,000,000 bytes, expected at most 1,000,000 bytes"
+    )
+    assert "http.max_body" in caught.value.fix
+
+
+def test_a_server_that_takes_a_message_slowly_ends_at_the_deadline(late):
+    def script(line):
+        line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        while line.wait(0.05):
+            line.sock.recv(1000)
+
+    error = late(script, body=b"x" * 30_000_000)
+
+    assert " to take the message: it took " in error.what
+    assert error.what.endswith(" of 30,000,141 bytes") or "of 30,000," in error.what
+    assert error.delivered is None
+
+
+def test_a_full_backlog_ends_at_the_deadline_with_nothing_delivered(form):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        crowd = [socket.socket() for _ in range(4)]
+        for one in crowd:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        with pytest.raises(Late) as caught:
+            form.send(f"http://127.0.0.1:{port}", timeout=LIMIT)
+        for one in crowd:
+            one.close()
+
+    assert caught.value.what == (
+        f"waited 0.4 s for a connection to 127.0.0.1:{port}: no bytes had arrived"
+    )
+    assert caught.value.delivered is False
+
+
+@pytest.mark.parametrize("limit", [0, -1.0])
+def test_no_time_left_is_late_with_nothing_delivered(form, limit):
+    with Hostile(answering(OK)) as server:
+        with pytest.raises(Late) as caught:
+            form.send(server.url, timeout=limit)
+        assert not server.lines
+
+    assert caught.value.delivered is False
+
+
+def test_waiting_for_a_free_connection_counts(open_form):
+    entered, seen = threading.Event(), []
+
+    def script(line):
+        seen.append(line.request())
+        entered.set()
+        line.wait()
+
+    with open_form(connections=1, timeout=3) as form, Hostile(script) as server:
+        first = threading.Thread(target=_ignoring(form.send), args=(server.url,))
+        first.start()
+        assert entered.wait(5)
+        with pytest.raises(Late) as caught:
+            form.send(server.url, timeout=0.2)
+        first.join(10)
+
+    assert len(seen) == 1
+    assert caught.value.what.startswith("waited 0.2 s for a free connection")
+    assert caught.value.delivered is False
+
+
+def _ignoring(function):
+    def call(*args):
+        with pytest.raises((Late, Cut)):
+            function(*args)
+
+    return call
