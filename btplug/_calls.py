@@ -9,7 +9,6 @@ from types import AsyncGeneratorType, CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from btplug._loader import place
-from btplug._reason import reason_of
 from btplug.config import nearest
 from btplug.errors import (
     BtplugError,
@@ -18,6 +17,7 @@ from btplug.errors import (
     PluginTimeout,
     Terminated,
     UsageError,
+    reason_of,
 )
 
 if TYPE_CHECKING:
@@ -254,12 +254,12 @@ def guarded(
 class Timed(Generic[R]):
     """Work in a daemon thread, for which somebody waits only so long."""
 
-    def __init__(self, work: Callable[[], R], what: str) -> None:
-        self._work, self._what = work, what
+    def __init__(self, work: Callable[[], R], name: str) -> None:
+        self._work, self._name = work, name
         self._done: list[R] = []
         self._raised: list[BaseException] = []
         self._thread = threading.Thread(
-            target=self._run, name=f"btplug: {what}", daemon=True
+            target=self._run, name=f"btplug: {name}", daemon=True
         )
         self._thread.start()
 
@@ -269,19 +269,25 @@ class Timed(Generic[R]):
         except BaseException as exc:
             self._raised.append(exc)
 
-    def result(self, limit: float, left: float | None = None) -> R:
+    def result(
+        self, limit: float, left: float, doing: Callable[[], str], setting: str
+    ) -> R:
         """Wait until *limit* seconds are over, of which *left* are left.
+
+        Args:
+            doing: Says, when it is too late, what was not done.
+            setting: Name of the limit.
 
         Raises:
             PluginTimeout: It is not done by then; the thread is left to itself.
         """
-        self._thread.join(max(0.0, limit if left is None else left))
+        self._thread.join(max(0.0, left))
         if self._raised:
             # The frames of the other thread stay in its traceback.
             raise self._raised[0]
         if not self._done:
             raise PluginTimeout(
-                f"{self._what} in {limit:g} s",
-                fix="mend it, or wait longer: btplug config set start_limit 30",
+                f"{self._name} {doing()} in {limit:g} s",
+                fix=f"mend it, or wait longer: btplug config set {setting} 30",
             )
         return self._done[0]

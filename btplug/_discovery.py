@@ -46,17 +46,24 @@ def shipped() -> Place:
 def places(home: Folders, plugin_dirs: tuple[str, ...] = ()) -> list[Place]:
     """Return the places plugins come from, the one that wins first."""
     found = [shipped()]
-    found += [Place("plugin-dir", os.path.abspath(d), mixed=True) for d in plugin_dirs]
+    found += [Place("plugin-dir", _absolute(d), mixed=True) for d in plugin_dirs]
     found.append(Place("installed", ""))
     found.append(Place("user", home.data))
     for folder in os.environ.get("BTPLUG_PLUGIN_PATH", "").split(os.pathsep):
         if folder:
-            found.append(Place("path", os.path.abspath(folder), mixed=True))
+            found.append(Place("path", _absolute(folder), mixed=True))
     # Two places with one real path are one place; "installed" has no path.
     unique: dict[str, Place] = {}
     for place in found:
         unique.setdefault(place.root and os.path.realpath(place.root), place)
     return list(unique.values())
+
+
+def _absolute(folder: str) -> str:
+    try:
+        return os.path.abspath(folder)
+    except FileNotFoundError:
+        return os.path.join(os.sep, "gone", folder)  # so is the working directory
 
 
 class Finder:
@@ -119,7 +126,7 @@ def spots_of(place: Place, name: str) -> list[Spot]:
         Spot(name, kind, os.path.join(shelf, folder), place.source)
         for kind, shelf in place.shelves()
         for folder in folder_names(name)
-        if os.path.lexists(os.path.join(shelf, folder, FILE))
+        if is_plugin_folder(os.path.join(shelf, folder), kind)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
 
 from btplug.config import Secret
@@ -14,7 +15,12 @@ class Field(NamedTuple):
     name: str
     kind: Any
     required: bool
-    default: object
+    default: object = None
+    factory: Callable[[], object] | None = None
+
+    def made(self) -> object:
+        """Return the default, made anew where it is made; its code is the plugin's."""
+        return self.factory() if self.factory else self.default
 
 
 def fields_of(config: type | None) -> list[Field]:
@@ -42,11 +48,11 @@ def fields_of(config: type | None) -> list[Field]:
         # An InitVar is a parameter though no field; its own type is inside.
         kind = kind.type if isinstance(kind, InitVar) else kind
         if get_origin(kind) is not ClassVar and kind is not ClassVar and field.init:
-            default = field.default
-            if field.default_factory is not MISSING:
-                default = field.default_factory()
-            required = default is MISSING
-            found.append(Field(name, kind, required, None if required else default))
+            factory = field.default_factory
+            made = None if factory is MISSING else factory
+            default = None if field.default is MISSING else field.default
+            required = made is None and field.default is MISSING
+            found.append(Field(name, kind, required, default, made))
     return found
 
 
@@ -59,11 +65,10 @@ def _struct_fields(config: type) -> tuple[Any, ...]:
 def _of_struct(field: Any, hints: dict[str, Any]) -> Field:
     from msgspec import NODEFAULT
 
-    default = field.default
-    if field.default_factory is not NODEFAULT:
-        default = field.default_factory()
-    required = default is NODEFAULT
-    return Field(field.name, hints[field.name], required, None if required else default)
+    made = None if field.default_factory is NODEFAULT else field.default_factory
+    default = None if field.default is NODEFAULT else field.default
+    required = made is None and field.default is NODEFAULT
+    return Field(field.name, hints[field.name], required, default, made)
 
 
 def secret_fields(config: type | None) -> frozenset[str]:
@@ -79,7 +84,10 @@ def holds_secret(kind: Any, seen: tuple[Any, ...] = ()) -> bool:
         return False
     inside = list(get_args(kind))
     if hasattr(kind, "__annotations__") and isinstance(kind, type):
-        inside += get_type_hints(kind, include_extras=True).values()
+        try:
+            inside += get_type_hints(kind, include_extras=True).values()
+        except NameError:
+            return True  # not understood: better hidden
     return any(holds_secret(part, (*seen, kind)) for part in inside)
 
 
@@ -94,4 +102,19 @@ def json_schema(config: type | None) -> dict[str, object]:
             return {"type": "string", "writeOnly": True}
         raise NotImplementedError(kind)
 
-    return msgspec.json.schema(config, schema_hook=hook)
+    # Of a mirror: the default of a Secret is nobody's business.
+    fields: list[Any] = []
+    for field in fields_of(config):
+        if field.required:
+            fields.append((field.name, field.kind))
+        elif holds_secret(field.kind):
+            hidden = msgspec.field(default_factory=lambda: None)
+            fields.append((field.name, field.kind, hidden))
+        elif field.factory:
+            made = msgspec.field(default_factory=field.factory)
+            fields.append((field.name, field.kind, made))
+        else:
+            fields.append((field.name, field.kind, field.default))
+    doc = {"__doc__": config.__doc__}
+    mirror = msgspec.defstruct(config.__name__, fields, kw_only=True, namespace=doc)
+    return msgspec.json.schema(mirror, schema_hook=hook)

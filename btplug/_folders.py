@@ -66,9 +66,12 @@ def folders() -> Folders:
 
 
 def _xdg(variable: str, default: str) -> str:
-    root = os.environ.get(variable, "").strip()
-    if not root and os.environ.get("HOME") == "":
-        # Empty is as good as unset; expanduser would begin at the root folder.
+    root = os.environ.get(variable, "")
+    if os.path.isabs(root):
+        return os.path.join(root, "btplug")
+    root = ""  # the specification: a relative path is no path
+    if not os.path.isabs(os.environ.get("HOME", os.sep)):
+        # No folder is as good as none; expanduser would begin where we happen to be.
         from pwd import getpwuid
 
         root = default.replace("~", getpwuid(os.getuid()).pw_dir)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from btplug._folders import Folders, load_cached, observe, settled, store_cached
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.metadata import Distribution
 
 GROUPS = {"btplug.cli_plugins": "cli", "btplug.transport_plugins": "transport"}
@@ -40,12 +42,15 @@ def installed_spots(home: Folders) -> list[Spot]:
     # `python -m btplug` puts the working directory first; nothing in it is installed.
     here = (0, _working_directory())
     roots = [p for item in enumerate(sys.path) if (p := item[1]) and item != here]
+    # One folder may be there by two paths: lib64 is often a link to lib.
+    roots = list({os.path.realpath(root): root for root in reversed(roots)}.values())
+    roots.reverse()
     seen = tuple((path, observe(path)) for path in roots)
     path = os.path.join(home.cache, "installed")
     cached = load_cached(path, "installed")
     if cached and cached[0] == seen:
         return [Spot(*values) for values in cached[1]]
-    spots = sorted({s for root in roots for s in _offered(root)})
+    spots = _offered(roots)
     if settled(*(observation for _, observation in seen)):
         store_cached(path, "installed", (seen, [tuple(spot) for spot in spots]))
     return spots
@@ -58,16 +63,30 @@ def _working_directory() -> str:
         return ""
 
 
-def _offered(root: str) -> list[Spot]:
+def _offered(roots: list[str]) -> list[Spot]:
     from importlib.metadata import distributions
 
-    return [
-        Spot(point.name, GROUPS[point.group], _root(distribution, point.value),
-             "installed", point.value)
-        for distribution in distributions(path=[root])
-        for point in distribution.entry_points
-        if point.group in GROUPS
-    ]  # fmt: skip
+    found: list[Spot] = []
+    known: set[str] = set()
+    for distribution in distributions(path=roots):
+        # Anything may be wrong with what others installed; it is their plugins only
+        # that are missing then.
+        with suppress(Exception):
+            # Of two versions the one that an import would find counts.
+            name = distribution.metadata["Name"]
+            if name not in known:
+                known.add(name)
+                found += _spots(distribution)
+    return sorted(set(found))
+
+
+def _spots(distribution: Distribution) -> Iterator[Spot]:
+    for point in distribution.entry_points:
+        package = point.value.strip()
+        parts = package.split(".")
+        if point.group in GROUPS and all(part.isidentifier() for part in parts):
+            root = _root(distribution, package)
+            yield Spot(point.name, GROUPS[point.group], root, "installed", package)
 
 
 def _root(distribution: Distribution, package: str) -> str:

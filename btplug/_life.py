@@ -8,8 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from btplug._calls import Call, Timed, guarded
-from btplug._loader import load
-from btplug.errors import BtplugError, PluginExit, PluginFailed, PluginStartError
+from btplug._loader import check_class, load, manifest_of
+from btplug.errors import (
+    BtplugError,
+    PluginExit,
+    PluginFailed,
+    PluginLoadError,
+    PluginStartError,
+)
+from btplug.manifest import Manifest
 from btplug.plugin import BasePlugin
 
 if TYPE_CHECKING:
@@ -17,7 +24,6 @@ if TYPE_CHECKING:
 
     from btplug._loop import HomeLoop
     from btplug.context import Context
-    from btplug.manifest import Manifest
 
 T = TypeVar("T", bound=BasePlugin)
 R = TypeVar("R")
@@ -54,11 +60,34 @@ class Life(Generic[T]):
         self._context, self._loop = context, loop
         self._lock = threading.RLock()
 
+    @classmethod
+    def of(
+        cls, plugin: type[T] | T | Manifest, kind: str, context: Context, loop: HomeLoop
+    ) -> Life[T]:
+        """Begin the life of a class, an instance or a plugin's folder.
+
+        Raises:
+            PluginLoadError: It is of another kind, or not complete.
+        """
+        if isinstance(plugin, Manifest):
+            if plugin.kind != kind:
+                raise PluginLoadError(
+                    f"found {plugin.name!r} of kind {plugin.kind}, "
+                    f"expected kind {kind}",
+                    where=plugin.path,
+                    fix="register it in the other registry",
+                )
+            return cls(plugin, context, loop)
+        own = plugin if isinstance(plugin, type) else type(plugin)
+        check_class(own, kind, own.__name__, own.__module__)
+        live = None if isinstance(plugin, type) else plugin
+        return cls(manifest_of(own, kind), context, loop, cls=own, plugin=live)
+
     def load(self) -> type[T]:
         """Import the code, once."""
         with self._lock:
             if self.cls is None:
-                self._timed(self._load, "load")
+                self._timed(self._load)
             return cast("type[T]", self.cls)
 
     def start(self) -> bool:
@@ -66,7 +95,7 @@ class Life(Generic[T]):
         with self._lock:
             if self.call is not None:
                 return False
-            self.plugin, self.call = self._timed(self._initialise, "initialise")
+            self.plugin, self.call = self._timed(self._initialise)
             return True
 
     def configure(self) -> object:
@@ -85,6 +114,7 @@ class Life(Generic[T]):
         with self._lock:
             call, self.call = self.call, None
             plugin, self.plugin = self.plugin, None
+            self.seconds = 0.0
         if call is None or plugin is None:
             return False
         name = self.manifest.name
@@ -93,7 +123,11 @@ class Life(Generic[T]):
             guarded, lambda: call.finish(shutdown()), self.manifest, PluginFailed,
             f"{name} failed to shut down",
         )  # fmt: skip
-        Timed(work, f"{name} did not shut down").result(self._stop_limit)
+        limit, task = self._stop_limit, Timed(work, name)
+        try:
+            task.result(limit, limit, lambda: "did not shut down", "stop_limit")
+        except BtplugError as exc:
+            raise self.about(exc) from exc.__cause__
         return True
 
     def about(self, error: BtplugError) -> BtplugError:
@@ -101,6 +135,9 @@ class Life(Generic[T]):
         error.plugin = error.plugin or self.manifest.name
         error.where = error.where or self.manifest.path
         return error
+
+    def _doing(self) -> str:
+        return "did not load" if self.cls is None else "did not initialise"
 
     def _load(self) -> None:
         if self.cls is None:
@@ -138,15 +175,15 @@ class Life(Generic[T]):
                 raise ended[0] from None
             raise
 
-    def _timed(self, work: Callable[[], R], verb: str) -> R:
+    def _timed(self, work: Callable[[], R]) -> R:
         """Run *work* within what is left of the plugin's start-up limit."""
         if self.error is not None:
             raise self.error
         limit = float(self._context.settings.host("start_limit"))
         begun = time.perf_counter()
         try:
-            task = Timed(work, f"{self.manifest.name} did not {verb}")
-            return task.result(limit, limit - self.seconds)
+            task = Timed(work, self.manifest.name)
+            return task.result(limit, limit - self.seconds, self._doing, "start_limit")
         except BtplugError as exc:
             self.error = self.about(exc)
             raise

@@ -9,8 +9,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from btplug._reason import reason_of
-from btplug.errors import PluginLoadError
+from btplug.errors import PluginLoadError, reason_of
 from btplug.manifest import API, Manifest, Permissions, is_name
 from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin, has_send
 

@@ -126,7 +126,7 @@ class _Annotations:
 def _fields(node: ast.ClassDef) -> list[tuple[str, ast.expr]]:
     return [
         (line.target.id, line.annotation)
-        for line in node.body
+        for line in ast.walk(node)
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
     ]
 

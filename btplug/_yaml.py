@@ -18,7 +18,10 @@ Path = tuple[str | int, ...]
 
 def shown(value: object) -> str:
     """Return a value as messages show it: on one line, its type, not all of it."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        text = "what cannot be shown"
     if len(text) > 60:
         text = text[:57] + "..."
     return text if isinstance(value, str) else f"{text} ({type(value).__name__})"

@@ -96,10 +96,10 @@ class Transports(Mapping[str, "Transport"]):
         self._broken_schemes |= dict.fromkeys(schemes or (name,), error)
         self._broken[name] = error
 
-    def withdraw(self, name: str, plugin: TransportPlugin) -> None:
-        """Forget a transport that was lent (the host's part)."""
+    def withdraw(self, name: str, plugin: TransportPlugin | None = None) -> None:
+        """Forget a transport that was lent, if it is *plugin* (the host's part)."""
         lent = self._live.get(name)
-        if lent is not None and lent.send == plugin.send:
+        if lent is not None and (plugin is None or lent.send == plugin.send):
             self._live = {k: v for k, v in self._live.items() if k != name}
 
     def for_scheme(self, scheme: str) -> Transport:

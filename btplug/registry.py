@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from btplug._life import Life
-from btplug._loader import check_class, manifest_of, unload
+from btplug._loader import unload
 from btplug.config import nearest
 from btplug.context import Context
 from btplug.errors import (
     BtplugError,
     DuplicatePlugin,
     PluginError,
-    PluginLoadError,
     PluginStartError,
     UnknownPlugin,
 )
@@ -25,7 +23,7 @@ from btplug.manifest import Manifest
 from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from btplug._loop import HomeLoop
@@ -96,7 +94,7 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             DuplicatePlugin: The name is taken.
             PluginLoadError: It is no complete plugin of this registry's kind.
         """
-        life = self._life(plugin)
+        life = Life.of(plugin, self.kind, self.context, self._loop())
         name = life.manifest.name
         with self._lock:
             if twin := self._lives.get(name):
@@ -108,22 +106,6 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
                 )
             self._lives = {**self._lives, name: life}
         return name
-
-    def _life(self, plugin: type[T] | T | Manifest) -> Life[T]:
-        if isinstance(plugin, Manifest):
-            if plugin.kind != self.kind:
-                raise PluginLoadError(
-                    f"found {plugin.name!r} of kind {plugin.kind}, "
-                    f"expected kind {self.kind}",
-                    where=plugin.path,
-                    fix="register it in the other registry",
-                )
-            return Life(plugin, self.context, self._loop())
-        cls = plugin if isinstance(plugin, type) else type(plugin)
-        check_class(cls, self.kind, cls.__name__, cls.__module__)
-        live = None if isinstance(plugin, type) else plugin
-        manifest = manifest_of(cls, self.kind)
-        return Life(manifest, self.context, self._loop(), cls=cls, plugin=live)
 
     def deregister_plugin(self, name: str) -> None:
         """Shut the plugin down if it is live, and forget it.
@@ -273,37 +255,6 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
                 self.context.transports.mark_broken(name, exc, schemes)
             raise
         return name
-
-    def start_all(
-        self, plugins: Iterable[Manifest]
-    ) -> dict[str, tuple[float, BtplugError | None]]:
-        """Register transports side by side, each within its own start-up limit.
-
-        Returns:
-            For each the seconds it took, and why it is broken; the others stay up.
-        """
-        took: dict[str, tuple[float, BtplugError | None]] = {}
-
-        def start(plugin: Manifest) -> None:
-            begun, error = time.perf_counter(), None
-            try:
-                self.register_plugin(plugin)
-            except BtplugError as exc:
-                error = exc
-            took[plugin.name] = (time.perf_counter() - begun, error)
-
-        # The last one here: a single transport needs no further thread.
-        waiting = list(plugins)
-        threads = [
-            threading.Thread(target=start, args=(p,), daemon=True) for p in waiting[:-1]
-        ]
-        for thread in threads:
-            thread.start()
-        for plugin in waiting[-1:]:
-            start(plugin)
-        for thread in threads:
-            thread.join()
-        return took
 
     def start(self, name: str) -> None:
         """Initialise a registered transport and lend it to plugins."""

@@ -5,22 +5,19 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from types import MappingProxyType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-)
+from typing import TYPE_CHECKING, Any, get_args
 
-from btplug._fields import fields_of, holds_secret, json_schema, secret_fields
+from btplug._fields import Field, fields_of, holds_secret, json_schema, secret_fields
 from btplug.config import Secret, nearest, parse_yaml, read_bounded, shown
-from btplug.errors import ConfigError
+from btplug.errors import ConfigError, reason_of
 
 if TYPE_CHECKING:
     from btplug.settings import Setting, Values
 
+__all__ = ["Field", "fields_of", "json_schema", "resolve", "secret_fields"]
+
 # Types whose values need no conversion when they have them: msgspec, which does all
 # the others, costs 9 ms to import.
-__all__ = ["fields_of", "json_schema", "resolve", "secret_fields"]
-
 _PLAIN = (str, int, float, bool)
 
 
@@ -38,7 +35,11 @@ def resolve(
         ConfigError: An unknown key, a wrong type, a missing value; with its origin,
             and never with the value of a Secret.
     """
-    fields = {field.name: field.kind for field in fields_of(config)}
+    try:
+        fields = {field.name: field.kind for field in fields_of(config)}
+    except ConfigError as exc:
+        exc.plugin = plugin
+        raise
     if config is None:
         fields = dict.fromkeys(known, Any)
     ready: dict[str, object] = {}
@@ -58,7 +59,7 @@ def resolve(
         f.name for f in fields_of(config) if f.required and f.name not in ready
     ]:
         raise ConfigError(
-            f"the configuration of {plugin} has no value for {missing[0]!r}",
+            f"the configuration of {plugin} is not complete (no {missing[0]!r})",
             fix=f"set it with: btplug config set {plugin}.{missing[0]} VALUE",
             plugin=plugin,
         )
@@ -66,12 +67,13 @@ def resolve(
         return config(**ready)
     # Its __post_init__ may raise anything: it is the plugin's way to refuse.
     except Exception as exc:
-        reason = (
-            str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
-        )
+        refused = isinstance(exc, ValueError)
+        reason = str(exc) if refused else reason_of(exc)
         raise ConfigError(
             f"the configuration of {plugin} does not fit together: {reason}",
-            fix=f"look at it with: btplug config show {plugin}",
+            fix=f"look at it with: btplug config show {plugin}"
+            if refused
+            else "mend __post_init__ of its Config",
             plugin=plugin,
         ) from exc
 
@@ -149,6 +151,8 @@ def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
         expected = re.sub(r"^Expected ", "", text.replace("`", ""))
         expected = re.sub(r", got .*$", "", expected)
         fix = f"see the types with: btplug info {plugin} --schema"
+        if "[...]" in at:
+            path = _entry(setting.value, kind)
         found = _found(setting.value, path, secret)
     origin = _exact(setting.origin, plugin, key, path)
     dotted = ".".join(map(str, (key, *path)))
@@ -157,6 +161,18 @@ def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
         fix=fix,
         plugin=plugin,
     )
+
+
+def _entry(value: Any, kind: Any) -> tuple[str | int, ...]:
+    """Return the key of a mapping's first wrong value, which msgspec does not name."""
+    import msgspec
+
+    for key, item in value.items() if isinstance(value, dict) else ():
+        try:
+            msgspec.convert(item, get_args(kind)[-1], dec_hook=_decode)
+        except (msgspec.ValidationError, IndexError, NotImplementedError, TypeError):
+            return (key,)
+    return ()
 
 
 def _found(value: Any, path: tuple[str | int, ...], secret: bool) -> str:

@@ -10,6 +10,7 @@ import click
 import btplug
 from btplug.cli.lazy import host_of
 from btplug.cli.output import show_json, show_rows
+from btplug.cli.transports import trial
 from btplug.errors import BtplugError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
     settings: list[dict[str, object]] = []
     started: dict[str, tuple[float, BtplugError | None]] = {}
     try:
-        started = host.trial()
+        started = trial(host)
     except BtplugError as exc:
         settings.append({"error": exc.what, "fix": exc.fix})
     plugins: list[dict[str, object]] = []

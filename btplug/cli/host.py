@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from btplug._discovery import Finder, read_spot
@@ -54,7 +53,6 @@ class Host:
         self.settings: Settings
         self.commands: CLIPluginRegistry
         self.transports: TransportPluginRegistry
-        self.started: list[str] = []
         self._found: dict[str, Manifest] = {}
         self._unknown: dict[str, tuple[tuple[str, ...], Observation]] = {}
 
@@ -141,17 +139,6 @@ class Host:
 
     # -- starting and stopping
 
-    def trial(self) -> dict[str, tuple[float, BtplugError | None]]:
-        """Start every enabled transport; return what each cost and why it broke."""
-        self.start(None)
-        self.settings.host("start_limit")  # raises what is wrong with the settings
-        found = {}
-        for name in self.finder.transports():
-            with suppress(BtplugError):
-                if manifest := self._transport(name, needed=False):
-                    found[name] = manifest
-        return self.transports.start_all(found.values())
-
     def start(self, target: Manifest | None) -> Context:
         """Make the context and start the transports that *target* needs into it.
 
@@ -178,55 +165,10 @@ class Host:
         self.commands = CLIPluginRegistry(self.context)
         self.transports = TransportPluginRegistry(self.context)
         if target is not None:
-            self._start_transports(target, self.context)
+            from btplug.cli.transports import start_for
+
+            start_for(target, self, self.context)
         return self.context
-
-    def _start_transports(self, target: Manifest, context: Context) -> None:
-        named = target.transports
-        names = self.finder.transports() if named is None else named
-        found = {}
-        for name in names:
-            try:
-                if manifest := self._transport(name, needed=named is not None):
-                    found[name] = manifest
-            except UnknownPlugin as exc:
-                raise PluginError(
-                    f"{target.name} needs the transport {name!r}, and there is none",
-                    where=target.path,
-                    fix=exc.fix,
-                    plugin=target.name,
-                ) from exc
-            except BtplugError as exc:
-                context.transports.mark_broken(name, exc)
-                self._broken(name, exc, needed=named is not None)
-        for name, (_, error) in self.transports.start_all(found.values()).items():
-            if error is not None:
-                self._broken(name, error, needed=named is not None)
-        self.started = [name for name in found if name in self.transports]
-        for name in self.started:
-            config = type(self.transports[name]).Config
-            self.remember(found[name], self.settings, config)
-
-    def _transport(self, name: str, *, needed: bool) -> Manifest | None:
-        manifest = self.find(name)
-        fix = None
-        if manifest.kind != "transport":
-            fix = "name a transport under 'transports:'"
-        elif self.home.is_disabled(name):
-            fix = f"enable it with: btplug enable {name}"
-        elif manifest.source == "plugin-dir" and not self.in_process:
-            fix = "add --in-process, in front of the command, if you trust its code"
-        if fix is None:
-            return manifest
-        if needed:
-            raise PluginError(f"the transport {name!r} may not start", fix=fix)
-        return None
-
-    def _broken(self, name: str, error: BtplugError, *, needed: bool) -> None:
-        error.plugin = name
-        if needed:
-            raise error
-        warn(error, json=self.json_errors)
 
     def runnable(self, manifest: Manifest) -> None:
         """Refuse what is no command, or is disabled.

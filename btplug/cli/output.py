@@ -118,12 +118,12 @@ def _stream(items: Iterable[object], out: TextIO) -> None:
         elif isinstance(item, Mapping):
             if not names and item:
                 names = list(item)
-                rows = [[cell(n) for n in names], [cell(item[n]) for n in names]]
+                rows = [[title(n) for n in names], [cell(item[n]) for n in names]]
                 widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
                 _line(rows[0], widths, out)
             cells = [cell(item.get(name)) for name in names]
             # Nothing is lost that the first row had no column for.
-            more = [f"{cell(n)}={cell(item[n])}" for n in item if n not in names]
+            more = [f"{title(n)}={cell(item[n])}" for n in item if n not in names]
             if names:
                 _line([*cells, *more], widths, out)
         else:
@@ -162,7 +162,7 @@ def show_rows(
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     numeric = [all(_is_number(row.get(name)) for row in rows) for name in names]
-    table = [[cell(name) for name in names]] if header else []
+    table = [[title(name) for name in names]] if header else []
     table += [[cell(row.get(name)) for name in names] for row in rows]
     if not names:
         return
@@ -192,9 +192,9 @@ def _draw(
 
     drawn = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
     for index, right in enumerate(numeric):
-        title = Text(table[0][index]) if header else ""
+        head = Text(table[0][index]) if header else ""
         justify: Any = "right" if right else "left"
-        drawn.add_column(title, justify=justify, overflow="fold")
+        drawn.add_column(head, justify=justify, overflow="fold")
     for cells in table[1:] if header else table:
         drawn.add_row(*map(Text, cells))
     Console(file=out, highlight=False).print(drawn)
@@ -213,6 +213,11 @@ def cell(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 14_000:
         return hex(value)  # Python refuses to write so many decimal digits
     return escape(str(value))
+
+
+def title(name: object) -> str:
+    """Return the name of a column, whatever it is."""
+    return escape(str(name))
 
 
 def width(text: str) -> int:

@@ -8,7 +8,13 @@ import sys
 import click
 
 from btplug.cli.ending import ReaderGone
-from btplug.errors import BtplugError, PluginExit, Terminated, UsageError
+from btplug.errors import (
+    BtplugError,
+    PluginExit,
+    PluginFailed,
+    Terminated,
+    UsageError,
+)
 from btplug.logs import escape
 
 
@@ -32,7 +38,13 @@ def fail(error: BtplugError, *, json: bool) -> None:
     if json:
         say(_object(error, error.exit_code))
     else:
-        say(f"btplug: error: {escape(str(error), keep=chr(10))}")
+        # What a plugin returned is not named by where it was found.
+        name = f"{error.plugin}: " if error.plugin and _nameless(error) else ""
+        say(f"btplug: error: {name}{escape(str(error), keep=chr(10))}")
+
+
+def _nameless(error: BtplugError) -> bool:
+    return isinstance(error, PluginFailed) and str(error.plugin) not in error.what
 
 
 def outcome(exc: BaseException, *, json: bool) -> int:
@@ -80,6 +92,8 @@ def _show_click(exc: click.ClickException) -> None:
     from io import StringIO
 
     shown = StringIO()
+    if isinstance(exc, click.UsageError) and exc.ctx is not None:
+        exc.ctx.color = True  # otherwise Click drops escapes, where we show them
     exc.show(file=shown)
     say(escape(shown.getvalue().rstrip("\n"), keep="\n"))
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from btplug._secrets import visibility
 from btplug.cli.output import cell
+from btplug.errors import BtplugError, reason_of
 from btplug.settings import HOST
 
 if TYPE_CHECKING:
     from btplug.manifest import Manifest
+    from btplug.schema import Field
     from btplug.settings import Settings
 
 MASK = "***"
@@ -44,7 +46,6 @@ def rows(
     manifest: Manifest, settings: Settings, config: type | None
 ) -> list[tuple[str, str]]:
     """Return (key, ``value (origin)``) of a loaded plugin, defaults included."""
-    from btplug.errors import BtplugError
     from btplug.schema import fields_of, secret_fields
 
     try:
@@ -58,12 +59,19 @@ def rows(
         # A key that no field has may be a secret one mistyped.
         return key in secret or (config is not None and key not in fields)
 
-    found = {f.name: (f.default, "default") for f in fields_of(config)}
+    found = {f.name: (_made(f), "default") for f in fields_of(config)}
     found |= {key: (s.value, s.origin) for key, s in effective.items()}
     return [
         (key, f"{MASK if hides(key) else cell(value)} ({_near(origin)})")
         for key, (value, origin) in found.items()
     ]
+
+
+def _made(field: Field) -> object:
+    try:
+        return field.made()
+    except Exception as exc:  # a default that is made is the plugin's code
+        return reason_of(exc)
 
 
 def _near(origin: str) -> str:

@@ -16,6 +16,7 @@ from btplug import (
     TransportPlugin,
     TransportPluginRegistry,
 )
+from btplug.cli.transports import start_all
 from btplug.errors import ConfigError, PluginTimeout
 from btplug.manifest import read_manifest
 
@@ -196,7 +197,7 @@ def test_a_transport_that_hangs_costs_its_limit_and_the_others_are_up(
     ]
     registry = TransportPluginRegistry()
 
-    found, seconds = took(lambda: registry.start_all(manifests))
+    found, seconds = took(lambda: start_all(manifests, registry))
 
     assert {name for name, (_, error) in found.items() if error is None} == {"a", "z"}
     assert found["slow"][1].what == "slow did not initialise in 0.3 s"
@@ -223,7 +224,7 @@ def test_three_hanging_transports_cost_one_limit_and_not_three(release, make_plu
     ]
     registry = TransportPluginRegistry()
 
-    found, seconds = took(lambda: registry.start_all(manifests))
+    found, seconds = took(lambda: start_all(manifests, registry))
 
     assert all(isinstance(error, PluginTimeout) for _, error in found.values())
     assert seconds < 6 * 0.3

@@ -395,7 +395,6 @@ STRANGE = {
     "stdout": "import io, sys; sys.stdout = io.StringIO()",
     "stderr": "import sys; sys.stderr = None",
     "modules": "import sys; sys.modules.pop('json', None); sys.modules.pop('rich', None)",
-    "path": "import sys; sys.path.clear()",
     "handlers": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
 }
 

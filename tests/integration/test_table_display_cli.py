@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 
 import pytest
 
@@ -146,12 +147,16 @@ def test_a_row_is_shown_before_the_next_one_has_come(btplug, format):
         stdout=subprocess.PIPE,
         bufsize=0,
     ) as process:
+        # Rows that are held back would be waited for without end.
+        alarm = threading.Timer(10, process.kill)
+        alarm.start()
         process.stdin.write((head + rows[0]).encode())
         shown = [process.stdout.readline().decode() for _ in range(4)]
         process.stdin.write(rows[1].encode())
         later = process.stdout.readline().decode()
         process.stdin.close()
         end = process.stdout.read().decode()
+        alarm.cancel()
 
     assert shown[3] == "│   1 │   2 │\n"
     assert later == "│   3 │   4 │\n"

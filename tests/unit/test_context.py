@@ -149,12 +149,22 @@ def test_a_lent_transport_cannot_be_replaced_piece_by_piece():
 
 def test_a_transport_that_was_withdrawn_is_gone():
     context = Context()
-    lend(context)
+    plugin = lend(context)
 
-    context.transports.withdraw("echo")
-    context.transports.withdraw("echo")
+    context.transports.withdraw("echo", plugin)
+    context.transports.withdraw("echo", plugin)
 
     assert list(context.transports) == []
+
+
+def test_only_the_transport_that_was_lent_is_withdrawn():
+    context = Context()
+    first = lend(context)
+    lend(context)
+
+    context.transports.withdraw("echo", first)
+
+    assert list(context.transports) == ["echo"]
 
 
 def test_a_broken_transport_is_not_listed_and_says_why_when_asked_for():
@@ -182,12 +192,12 @@ def test_a_transport_that_starts_later_is_broken_no_more():
 def test_the_transports_may_change_while_somebody_goes_through_them():
     context = Context()
     lend(context, "a")
-    lend(context, "b")
+    plugin = lend(context, "b")
 
     seen = []
     for name in context.transports:
         seen.append(name)
-        context.transports.withdraw("b")
+        context.transports.withdraw("b", plugin)
 
     assert seen == ["a", "b"]
 
@@ -235,17 +245,42 @@ def test_without_any_transport_the_message_says_so():
     )
 
 
-def test_where_one_did_not_start_that_is_why_the_scheme_is_missing():
+def test_where_one_did_not_start_that_is_why_its_schemes_are_missing():
     context = Context()
     lend(context)
-    error = PluginStartError("it broke", plugin="ws")
-    context.transports.mark_broken("ws", error)
+    error = PluginStartError("it broke", plugin="sockets")
+    context.transports.mark_broken("sockets", error, ("ws", "wss", "test"))
+
+    for scheme in ("ws", "wss"):
+        with pytest.raises(PluginStartError) as caught:
+            context.transport_for(f"{scheme}://x")
+        assert caught.value is error
+    assert context.transport_for("test://x").schemes
+    with pytest.raises(Unsupported):
+        context.transport_for("nats://x")
+
+
+def test_one_that_could_not_even_be_loaded_is_missed_under_its_name():
+    context = Context()
+    error = PluginStartError("it broke", plugin="nats")
+    context.transports.mark_broken("nats", error)
 
     with pytest.raises(PluginStartError) as caught:
-        context.transport_for("ws://x")
-
+        context.transport_for("nats://x")
     assert caught.value is error
-    assert context.transport_for("test://x")
+
+
+def test_a_scheme_is_missed_no_more_once_its_transport_starts():
+    context = Context()
+    context.transports.mark_broken("echo", PluginStartError("it broke"), ("old",))
+    context.transports.mark_broken("other", PluginStartError("too"), ("other",))
+
+    lend(context)
+
+    with pytest.raises(Unsupported):
+        context.transport_for("old://x")
+    with pytest.raises(PluginStartError, match="too"):
+        context.transport_for("other://x")
 
 
 @pytest.mark.parametrize("target", ["", "host:80", "/path", "test:x"])

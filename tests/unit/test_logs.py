@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from btplug.errors import UsageError
-from btplug.logs import LEVELS, escape, get_logger, set_up
+from btplug.logs import LEVELS, escape, get_logger, on_import, set_up
 
 
 @pytest.fixture
@@ -18,7 +18,9 @@ def logs():
     """Set logging up as a command line would, and put all of it back."""
     root, own = logging.getLogger(), logging.getLogger("btplug")
     before = root.handlers[:], root.level, own.level
+    loud = logging.raiseExceptions
     yield set_up
+    logging.raiseExceptions = loud
     for handler in set(root.handlers) - set(before[0]):
         handler.close()
     root.handlers[:], root.level, own.level = before
@@ -146,3 +148,52 @@ def test_text_that_is_plain_stays_as_it_is(text):
 def test_characters_that_are_asked_for_are_kept():
     assert escape("a\n\tb\x07", keep="\n\t") == "a\n\tb\\x07"
     assert escape("a\n\tb\x07") == "a\\n\\tb\\x07"
+
+
+# -- set up when somebody imports logging, and not before
+
+WATCH = """
+import sys
+from btplug.logs import on_import
+
+calls = []
+on_import(lambda: calls.append(sys.modules["logging"].INFO))
+before = list(calls)
+import json
+between = list(calls)
+import logging
+print(before, between, calls)
+import logging.handlers, importlib
+importlib.reload(logging)
+print(calls, [type(f).__name__ for f in sys.meta_path if "Watch" in type(f).__name__])
+"""
+
+
+def test_setting_up_waits_for_the_import_of_logging():
+    done = subprocess.run([sys.executable, "-c", WATCH], capture_output=True, text=True)
+
+    assert done.stdout == "[] [] [20]\n[20] []\n", done.stderr
+
+
+def test_setting_up_does_not_wait_where_logging_is_imported():
+    calls = []
+    before = list(sys.meta_path)
+
+    on_import(lambda: calls.append(1))
+
+    assert calls == [1]
+    assert sys.meta_path == before
+
+
+def test_a_log_record_that_cannot_be_written_is_no_failure(logs, monkeypatch):
+    class Gone:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    logs("info")
+
+    get_logger().warning("lost")

@@ -526,6 +526,14 @@ def test_a_link_in_place_of_the_file_is_refused(tmp_path, target):
     assert refusal(str(tmp_path))[0] == " found a link, expected a regular file"
 
 
+def outcome(work, *arguments):
+    """Return what comes out, be it a value or one of our errors."""
+    try:
+        return work(*arguments)
+    except ManifestError as exc:
+        return exc
+
+
 KEYS = [
     "name",
     "kind",

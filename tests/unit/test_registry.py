@@ -21,6 +21,7 @@ from btplug import (
     TransportPluginRegistry,
     UnknownPlugin,
 )
+from btplug.cli.transports import start_all
 from btplug.errors import (
     ConfigError,
     DuplicatePlugin,
@@ -360,8 +361,8 @@ def test_a_transport_that_does_not_start_leaves_those_beside_it_up(make_plugin, 
     other = read_manifest(str(make_plugin("other", kind="transport")))
     registry = TransportPluginRegistry()
 
-    took = registry.start_all([good, bad, other])
-    took |= registry.start_all([bad])
+    took = start_all([good, bad, other], registry)
+    took |= start_all([bad], registry)
 
     assert {name: error is None for name, (_, error) in took.items()} == {
         "good": True,
@@ -390,7 +391,7 @@ def test_a_transport_that_was_mended_may_be_registered_again(make_plugin, tmp_pa
 
 
 def test_starting_no_transports_takes_nothing():
-    assert TransportPluginRegistry().start_all([]) == {}
+    assert start_all([], TransportPluginRegistry()) == {}
 
 
 def test_transports_start_side_by_side(make_plugin):
@@ -418,7 +419,7 @@ def test_transports_start_side_by_side(make_plugin):
     ]
     btplug.barrier = threading.Barrier(2)
     try:
-        took = registry.start_all(manifests)
+        took = start_all(manifests, registry)
     finally:
         del btplug.barrier
 

@@ -14,6 +14,10 @@ from btplug.schema import fields_of, json_schema, resolve, secret_fields
 from btplug.settings import Setting
 
 
+def defaults(config):
+    return {field.name: field.made() for field in fields_of(config)}
+
+
 def typed(**values):
     """Settings as a YAML file gives them."""
     return {key: Setting(value, "f.conf:3") for key, value in values.items()}
@@ -280,7 +284,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(config):
 @pytest.mark.parametrize("config", [Config, Struct])
 def test_a_missing_value_is_named_with_the_command_that_sets_it(config):
     assert refusal(config, {}) == (
-        "the configuration of greet has no value for 'name'",
+        "the configuration of greet is not complete (no 'name')",
         "set it with: btplug config set greet.name VALUE",
     )
 

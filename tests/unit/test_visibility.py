@@ -83,6 +83,9 @@ SECRETS = {
     "an alias in a tuple": "    token: Key\n\nKey, other = Secret, 1\n",
     "an alias by walrus": "    token: Key\n\nif (Key := Secret):\n    pass\n",
     "a new type": "    token: Key\n\nKey = NewType('Key', Secret)\n",
+    "a holder with a field in a branch": (
+        "    token: Inner\n\nclass Inner:\n    x: int\n    if True:\n        deep: Secret\n"
+    ),
     "a class made by a call": (
         "    token: Made\n\nMade = make_dataclass('Made', [('key', Secret)])\n"
     ),
@@ -131,6 +134,42 @@ def test_a_name_that_is_secret_in_one_class_is_secret_in_all(look):
     code = "class Config:\n    token: str\n\nclass Old:\n    token: Secret\n"
 
     assert not look(code).shows("token")
+
+
+SHOWN = [
+    "int", "str | None", "list[str]", "dict[str, list[int]]", "tuple[int, ...]",
+    "Literal['Secret', 'x']", "Annotated[int, 'Secret']", "typing.Optional[str]",
+    "'list[str]'", "Column", "list[Column]", "Column | None", "Corner", "bool", "float",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_a_field_that_cannot_hold_a_secret_is_shown(look, kind):
+    """What is hidden needlessly makes `config show` useless."""
+    code = f"""
+from dataclasses import dataclass
+from typing import Annotated, Literal, Optional
+import typing
+import msgspec
+from btplug import Secret
+
+@dataclass
+class Column:
+    key: str
+    width: int | None = None
+
+class Corner(msgspec.Struct):
+    x: int
+
+@dataclass
+class Config:
+    plain: {kind}
+    token: Secret
+"""
+    found = look(code)
+
+    assert found.shows("plain")
+    assert not found.shows("token")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""Starting transports side by side, and what happens when one does not start."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from btplug.cli.report import warn
+from btplug.errors import BtplugError, PluginError, UnknownPlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from btplug.cli.host import Host
+    from btplug.context import Context
+    from btplug.manifest import Manifest
+    from btplug.registry import TransportPluginRegistry
+
+# Seconds a start took, and why the transport is broken.
+Took = tuple[float, BtplugError | None]
+
+
+def start_for(target: Manifest, host: Host, context: Context) -> None:
+    """Start what *target* names, or every enabled transport if it names none.
+
+    One that does not start costs one line; the others stay up.
+
+    Raises:
+        BtplugError: It did not start, and the target's manifest names it.
+    """
+    needed = target.transports is not None
+    found: dict[str, Manifest] = {}
+    for name in host.finder.transports() if not needed else target.transports or ():
+        try:
+            manifest = _allowed(name, host, needed=needed)
+        except BtplugError as exc:
+            if needed:
+                raise _about(exc, name, target) from exc
+            context.transports.mark_broken(name, exc)
+            warn(exc, json=host.json_errors)
+        else:
+            if manifest is not None:
+                found[name] = manifest
+    for name, (_, error) in start_all(found.values(), host.transports).items():
+        if error is None:
+            config = type(host.transports[name]).Config
+            host.remember(found[name], context.settings, config)
+        elif needed:
+            raise error
+        else:
+            warn(error, json=host.json_errors)
+
+
+def trial(host: Host) -> dict[str, Took]:
+    """Start every enabled transport, for ``btplug doctor``."""
+    context = host.start(None)
+    context.settings.host("start_limit")  # raises what is wrong with the settings
+    found: dict[str, Manifest] = {}
+    for name in host.finder.transports():
+        with suppress(BtplugError):
+            if manifest := _allowed(name, host, needed=False):
+                found[name] = manifest
+    return start_all(found.values(), host.transports)
+
+
+def start_all(
+    plugins: Iterable[Manifest], registry: TransportPluginRegistry
+) -> dict[str, Took]:
+    """Register transports side by side, each within its own start-up limit.
+
+    Returns:
+        For each the seconds it took, and why it is broken; the others stay up.
+    """
+    took: dict[str, Took] = {}
+
+    def start(plugin: Manifest) -> None:
+        begun, error = time.perf_counter(), None
+        try:
+            registry.register_plugin(plugin)
+        except BtplugError as exc:
+            exc.plugin = plugin.name
+            error = exc
+        took[plugin.name] = (time.perf_counter() - begun, error)
+
+    # The last one here: a single transport needs no further thread.
+    waiting = list(plugins)
+    threads = [
+        threading.Thread(target=start, args=(plugin,), daemon=True)
+        for plugin in waiting[:-1]
+    ]
+    for thread in threads:
+        thread.start()
+    for plugin in waiting[-1:]:
+        start(plugin)
+    for thread in threads:
+        thread.join()
+    return took
+
+
+def _allowed(name: str, host: Host, *, needed: bool) -> Manifest | None:
+    """Return the manifest of a transport that may start; None: it may not.
+
+    Raises:
+        PluginError: It may not, and it is needed.
+    """
+    manifest = host.find(name)
+    if manifest.kind != "transport":
+        fix = "name a transport under 'transports:'"
+    elif host.home.is_disabled(name):
+        fix = f"enable it with: btplug enable {name}"
+    elif manifest.source == "plugin-dir" and not host.in_process:
+        fix = "add --in-process, in front of the command, if you trust its code"
+    else:
+        return manifest
+    if needed:
+        raise PluginError(f"the transport {name!r} cannot be started", fix=fix)
+    return None
+
+
+def _about(error: BtplugError, name: str, target: Manifest) -> BtplugError:
+    """Say of an error whose plugin cannot run for it."""
+    if isinstance(error, UnknownPlugin):
+        what = f"{target.name} needs the transport {name!r}, and there is none"
+        error = PluginError(what, where=target.path, fix=error.fix)
+    error.plugin = error.plugin or target.name
+    return error
