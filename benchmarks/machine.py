@@ -6,21 +6,27 @@ import os
 import platform
 import sys
 from importlib.metadata import version
+from typing import Any
 
 from btplug import __version__
 
 
-def facts() -> dict[str, object]:
+def facts() -> dict[str, Any]:
     """Return what somebody needs who compares two results."""
     return {
         "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "cores": os.cpu_count() or 1,
+        "load": load(),
         "system": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "btplug": __version__,
         **{name: version(name) for name in ("click", "httpx", "rich")},
     }
+
+
+def load() -> float:
+    """Return how many processes wanted to run in the last minute; 0 if unknown."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def _cpu() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 Observation = tuple[int, int, int] | None
@@ -74,8 +75,12 @@ def _xdg(variable: str, default: str) -> str:
         # No folder is as good as none; expanduser would begin where we happen to be.
         from pwd import getpwuid
 
-        root = default.replace("~", getpwuid(os.getuid()).pw_dir)
-    return os.path.join(root or os.path.expanduser(default), "btplug")
+        with suppress(KeyError):
+            root = default.replace("~", getpwuid(os.getuid()).pw_dir)
+    root = root or os.path.expanduser(default)
+    if not os.path.isabs(root):
+        root = "/nonexistent"  # a user without a home: the working directory is none
+    return os.path.join(root, "btplug")
 
 
 def observe(path: str) -> Observation:
@@ -115,6 +120,7 @@ def make_private(folder: str) -> None:
     for path in reversed(missing):
         try:
             os.mkdir(path, mode=0o700)
+            os.chmod(path, 0o700)  # whatever the umask took away
         except FileExistsError:
             continue  # another process was faster
 
@@ -131,6 +137,7 @@ def write_atomic(path: str, content: bytes) -> None:
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{name}-{os.urandom(4).hex()}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.chmod(temporary, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(content)
             file.flush()
@@ -164,7 +171,8 @@ def load_cached(path: str, kind: str) -> Any:  # of the shape that was stored
     from binascii import crc32
 
     try:
-        with open(path, "rb") as file:
+        # A pipe in its place must not keep us waiting.
+        with open(path, "rb", opener=_open_now) as file:
             content = file.read(_MOST_CACHED)
     except (OSError, ValueError):
         return None
@@ -179,6 +187,10 @@ def load_cached(path: str, kind: str) -> Any:  # of the shape that was stored
         value: object = found[1]
         return value
     return None
+
+
+def _open_now(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def store_cached(path: str, kind: str, value: Any) -> None:

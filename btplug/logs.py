@@ -26,7 +26,7 @@ def get_logger(plugin: str = "") -> logging.Logger:
     return logging.getLogger(f"btplug.plugin.{plugin}" if plugin else "btplug")
 
 
-def set_up(level: str = "warning", file: str | None = None) -> None:
+def set_up(level: str = "warning", file: str | None = None) -> Callable[[], object]:
     """Send log records to stderr or, instead, to the end of *file*.
 
     Called once, by a command line; a library that imports btplug sets up its own.
@@ -35,6 +35,9 @@ def set_up(level: str = "warning", file: str | None = None) -> None:
     Args:
         level: One of LEVELS. Below ``debug``, other libraries' records start at
             ``warning``.
+
+    Returns:
+        What takes the set-up back.
 
     Raises:
         UsageError: *level* is unknown, or *file* cannot be opened.
@@ -64,25 +67,40 @@ def set_up(level: str = "warning", file: str | None = None) -> None:
                 fix="give --log-file a path you may write to",
             ) from exc
     handler.setFormatter(Escaped(FORMAT))
-    root = logging.getLogger()
+    root, own = logging.getLogger(), logging.getLogger("btplug")
+    before = root.level, own.level, logging.raiseExceptions
+
+    def take_back() -> None:
+        root.removeHandler(handler)
+        handler.close()
+        root.setLevel(before[0])
+        own.setLevel(before[1])
+        logging.raiseExceptions = before[2]
+
     root.addHandler(handler)
     # What other libraries say matters from warning on, or as much as ours does.
     floor = level if level in ("debug", "error", "critical") else "warning"
     root.setLevel(floor.upper())
-    logging.getLogger("btplug").setLevel(level.upper())
+    own.setLevel(level.upper())
     # A disk that is full, or a reader that went away, is not the plugin's failure.
     logging.raiseExceptions = False
+    return take_back
 
 
-def on_import(set_up: Callable[[], object]) -> None:
+def on_import(set_up: Callable[[], object]) -> Callable[[], object]:
     """Call *set_up* once `logging` is imported; at once if it is already.
 
     A plugin may import it as late as it likes, and most runs never do.
+
+    Returns:
+        What stops the waiting.
     """
+    watch = _Watch(set_up)
     if "logging" in sys.modules:
         set_up()
     else:
-        sys.meta_path.insert(0, _Watch(set_up))
+        sys.meta_path.insert(0, watch)
+    return watch.stop
 
 
 class _Watch:
@@ -91,12 +109,16 @@ class _Watch:
     def __init__(self, set_up: Callable[[], object]) -> None:
         self._set_up = set_up
 
+    def stop(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
         if name != "logging":
             return None
         from importlib.machinery import PathFinder
 
-        sys.meta_path.remove(self)
+        self.stop()
         spec = PathFinder.find_spec(name)
         if spec is not None and spec.loader is not None:
             run = spec.loader.exec_module

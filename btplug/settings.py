@@ -28,7 +28,7 @@ from btplug._userfile import (
 from btplug.logs import on_import
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from btplug.manifest import Manifest
 
@@ -62,6 +62,7 @@ class Settings:
         self._uncached: dict[str, Seen] = {}
         self._logs_ready = True  # only a command line sets logs up: see `own_logs`
         self._lock = threading.Lock()
+        self._undo: list[Callable[[], object]] = []
 
     def of(self, manifest: Manifest) -> Values:
         """Return the effective settings of a plugin, by key.
@@ -168,7 +169,13 @@ class Settings:
         if any(self._given.values()):
             self.set_up_logs()
         else:
-            on_import(self.set_up_logs)
+            self._undo.append(on_import(self.set_up_logs))
+
+    def give_back_logs(self) -> None:
+        """Take back what `own_logs` did, where the process goes on without us."""
+        self._logs_ready = True
+        while self._undo:
+            self._undo.pop()()
 
     def set_up_logs(self) -> None:
         """Set logging up, once, where this process is a command line."""
@@ -178,4 +185,5 @@ class Settings:
             self._logs_ready = True
         from btplug.logs import set_up
 
-        set_up(str(self.host("log_level")), str(self.host("log_file")) or None)
+        level, file = str(self.host("log_level")), str(self.host("log_file"))
+        self._undo.append(set_up(level, file or None))

@@ -107,7 +107,7 @@ class Root(PluginGroup):
 
     def _stop(self, ctx: click.Context) -> int:
         with hurried():
-            return host_of(ctx).stop()
+            return host_of(ctx).stop(lasting=self.lasting)
 
     def main(
         self,

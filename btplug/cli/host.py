@@ -191,13 +191,19 @@ class Host:
                 plugin=manifest.name,
             )
 
-    def stop(self) -> int:
-        """Shut everything down; return the exit code of the plugin's own failure."""
+    def stop(self, *, lasting: bool) -> int:
+        """Shut everything down; return the exit code of the plugin's own failure.
+
+        Args:
+            lasting: The process ends now: handlers of logs may stay.
+        """
         if self.context is None:
             return 0
         failed = self.commands.shut_down()
         for error in (*failed, *self.transports.shut_down()):
             warn(error, json=self.json_errors)
         self.context.close()
+        if not lasting:
+            self.context.settings.give_back_logs()
         self.context = None
         return failed[0].exit_code if failed else 0

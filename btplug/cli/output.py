@@ -72,7 +72,7 @@ def _human(result: object, out: TextIO) -> None:
         return
     if isinstance(result, _PIECES):
         _piece(result, out)
-        if isinstance(result, str) and not result.endswith("\n"):
+        if isinstance(result, str) and result and not result.endswith("\n"):
             out.write("\n")
     elif isinstance(result, Mapping):
         show_mapping(result, out)

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# Kept until the process ends: a stream that nobody holds is closed, with a warning.
+_LASTING: list[ResultStream] = []
+
+
 class ResultStream:
     """stdout; or, while the result is JSON, the only way to what stdout was.
 
@@ -66,5 +70,7 @@ def result_stream(*, json: bool, lasting: bool) -> Iterator[ResultStream]:
     finally:
         with suppress(OSError, ValueError):
             stream.out.flush()
-        if not lasting:
+        if lasting:
+            _LASTING.append(stream)
+        else:
             stream.give_back()

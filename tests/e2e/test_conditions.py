@@ -166,6 +166,8 @@ SPOILERS = {
     "cut": lambda p: replace(p, p.read_bytes()[: p.stat().st_size // 2]),
     "one bit": lambda p: replace(p, p.read_bytes()[:-1] + bytes([p.read_bytes()[-1] ^ 1])),
     "noise": lambda p: replace(p, os.urandom(500)),
+    "noise behind a good head": lambda p: replace(p, p.read_bytes()[:60] + os.urandom(500)),
+    "a lie of the same length": lambda p: replace(p, p.read_bytes().replace(b"Do it", b"Lies!")),
     "another version": lambda p: replace(p, p.read_bytes().replace(b"btplug 0", b"btplug 9")),
     "a folder": lambda p: (p.unlink(), p.mkdir()),
     "a link to nowhere": lambda p: (p.unlink(), p.symlink_to("nowhere")),

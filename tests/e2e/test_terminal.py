@@ -157,9 +157,12 @@ def test_without_a_terminal_a_question_gets_its_default(body, answer, btplug, co
 def test_half_a_terminal_is_none_to_ask_on(stream, terminal, command):
     """Where nobody would see the question, or nobody could answer it."""
     command("it", ASK)
-    term = terminal("run", "it", streams={stream: subprocess.DEVNULL})
+    # A pipe on which nothing ever comes: whoever asks there waits for ever.
+    term = terminal("run", "it", streams={stream: subprocess.PIPE})
 
     assert term.end(seconds=10) == 2
+    (term.process.stdin or term.process.stderr).close()
+    assert "Who are you?:" not in term.text
 
 
 def test_nothing_is_asked_where_stdin_is_closed(shell, command):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -139,3 +140,12 @@ def test_the_next_address_of_a_name_is_tried(form, monkeypatch, free_port):
     monkeypatch.setattr(socket, "getaddrinfo", two)
     with Hostile(answering(OK)) as server:
         assert form.send(f"http://two.test:{server.port}").body == b"ok"
+
+
+def test_the_systems_own_timeout_is_not_taken_for_the_callers(form, monkeypatch):
+    def connect(self, address):
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(Refused, match=r"no connection to 127\.0\.0\.1:9 \(Connection"):
+        form.receive("http://127.0.0.1:9/")

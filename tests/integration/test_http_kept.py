@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 
 import hostile_server
@@ -153,3 +154,41 @@ def test_a_server_that_answers_before_it_has_read_all_is_heard(form):
 
     with Hostile(script) as server:
         assert form.send(server.url, b"x" * 5_000_000).status == 413
+
+
+def test_a_reply_that_has_begun_is_not_asked_for_again(form):
+    def script(line):
+        line.request()
+        line.send(OK)
+        line.request()
+        line.send(b"HTTP/1.1 200 OK\r\nContent-")
+
+    with Hostile(script) as server:
+        form.receive(server.url)
+        with pytest.raises(Cut, match="25 bytes had arrived"):
+            form.receive(server.url)
+        assert len(server.lines) == 1
+
+
+def test_a_get_is_asked_again_on_a_new_connection_not_on_another_kept_one(form):
+    both = threading.Barrier(2)
+
+    def script(line):
+        line.request()
+        if line.number < 2:
+            both.wait(5)  # so that there are two connections
+            line.send(OK)
+            line.request()
+        else:
+            line.send(OK)
+
+    with Hostile(script) as server:
+        threads = [
+            threading.Thread(target=form.receive, args=(server.url,)) for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert form.receive(server.url).body == b"ok"
+        assert len(server.lines) == 3

@@ -573,8 +573,10 @@ def test_any_mixture_of_values_is_a_manifest_or_a_manifest_error(
 # -- names
 
 
-NAMES = st.text("abz09-_A.é/\n", max_size=45) | st.from_regex(
-    re.compile(f"{NAME_RULE}\n?"), fullmatch=True
+NAMES = (
+    st.text("abz09-_A.é/\n", max_size=45)
+    | st.from_regex(re.compile(f"{NAME_RULE}\n?"), fullmatch=True)
+    | st.text("a-0", min_size=39, max_size=42)
 )
 
 

@@ -921,6 +921,24 @@ def test_plugins_that_come_and_go_while_they_are_used_break_nothing():
     assert Counting.live == 0, "a plugin was started and never shut down"
 
 
+def test_a_plugin_that_was_removed_is_not_brought_back_to_life():
+    """As by a thread that had found it just before; it would never be shut down."""
+    starts = []
+
+    class Started(Recorder):
+        def initialize(self, config):
+            starts.append(self)
+
+    registry = CLIPluginRegistry()
+    registry.register_plugin(Started)
+    found = registry._lives["started"]
+    registry.deregister_plugin("started")
+
+    found.start()
+
+    assert starts == []
+
+
 def test_initialize_and_shutdown_may_run_off_the_main_thread():
     class Where(Recorder):
         def initialize(self, config):
@@ -934,7 +952,4 @@ def test_initialize_and_shutdown_may_run_off_the_main_thread():
     plugin = registry["where"]
     registry.shut_down()
 
-    assert plugin.seen == [
-        "btplug: where did not initialise",
-        "btplug: where did not shut down",
-    ]
+    assert plugin.seen == ["btplug: where", "btplug: where"]

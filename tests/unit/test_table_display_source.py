@@ -153,7 +153,7 @@ def test_a_folder_and_a_name_with_nul_are_usage_errors(show, tmp_path):
 
 
 def test_a_file_that_may_not_be_read_is_a_usage_error(show, tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     # By a patch, because root may read everything.
