@@ -35,12 +35,13 @@ class Life(Generic[T]):
     Attributes:
         call: What executes it; None while it is not live.
         error: Why it is broken; raised again at every later use.
+        removed: Deregistered: it is not started again, whoever still holds it.
         seconds: Spent on loading and initialising so far.
     """
 
     __slots__ = (
         "_context", "_lock", "_loop", "_stop_limit", "call", "cls", "error", "manifest",
-        "plugin", "seconds",
+        "plugin", "removed", "seconds",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class Life(Generic[T]):
         self.manifest = manifest
         self.cls, self.plugin = cls, plugin
         self.call: Call | None = None
+        self.removed = False
         self.error: BtplugError | PluginExit | None = None
         self.seconds = self._stop_limit = 0.0
         self._context, self._loop = context, loop
@@ -93,7 +95,7 @@ class Life(Generic[T]):
     def start(self) -> bool:
         """Load and initialise, once; return whether this call did it."""
         with self._lock:
-            if self.call is not None:
+            if self.call is not None or self.removed:
                 return False
             self.plugin, self.call = self._timed(self._initialise)
             return True

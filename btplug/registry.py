@@ -117,6 +117,7 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
         with self._lock:
             life = self._found(name)
             self._lives = {k: v for k, v in self._lives.items() if k != name}
+            life.removed = True
         try:
             self._stop(life)
         finally:

@@ -109,6 +109,7 @@ def test_loading_twice_runs_the_code_once(make_plugin):
 
 
 def test_a_plugin_that_was_unloaded_is_read_again(make_plugin):
+    before = set(sys.modules)
     folder = make_plugin("greet", "from btplug import CLIPlugin\nTEXT = 1\n" + PLUGIN)
     manifest = read_manifest(str(folder))
     assert load(manifest)().execute() == 1
@@ -118,7 +119,8 @@ def test_a_plugin_that_was_unloaded_is_read_again(make_plugin):
 
     assert load(manifest)().execute() == "longer"
     unload(manifest)
-    assert not [name for name in sys.modules if name.startswith("_btplug_cli_greet")]
+    later = set(sys.modules) - before
+    assert not [name for name in later if name.startswith("_btplug_cli_greet")]
 
 
 # -- code that fails
