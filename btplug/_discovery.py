@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from btplug._installed import Spot, installed_spots
 from btplug.errors import ManifestError, PluginError
-from btplug.manifest import FILE, KINDS, Manifest, folder_names, is_name, read_manifest
+from btplug.manifest import FILE, Manifest, folder_names, is_name, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ class Place(NamedTuple):
     """A folder that may hold plugins.
 
     Attributes:
-        source: ``shipped``, ``plugin-dir``, ``user`` or ``path``.
+        source: ``shipped``, ``plugin-dir``, ``installed``, ``user`` or ``path``.
         mixed: Plugin folders lie in *root* itself too, whatever their kind.
     """
 
@@ -212,7 +212,6 @@ def scan_directory(directory: str, kind: str) -> Iterator[Manifest | PluginError
             where=root,
             fix="give the folder above the plugin's own",
         )
-    assert kind in KINDS
     shelves = [("", root), (kind, os.path.join(root, FOLDERS[kind]))]
     if os.path.basename(root) == FOLDERS[kind]:
         shelves[0] = (kind, root)

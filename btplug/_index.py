@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from btplug._discovery import by_name, clash, read_spot
 from btplug._folders import load_cached, observe, settled, store_cached
-from btplug.errors import ManifestError, PluginError
+from btplug.errors import PluginError
 from btplug.manifest import FILE, is_name
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _folders(shelf: str) -> list[str]:
 def _read(spot: Spot, path: str) -> Row:
     try:
         manifest = read_spot(spot)
-    except (ManifestError, PluginError) as exc:
+    except PluginError as exc:
         name = spot.name if is_name(spot.name) else ascii(spot.name)[1:-1]
         return Row(
             name, spot.kind or None, None, None, spot.source, "broken", path, exc.line()

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from btplug._calls import Call, Timed, guarded
-from btplug._loader import check_class, load, manifest_of
+from btplug._loader import check_class, load, manifest_of, unload
 from btplug.errors import (
     BtplugError,
     PluginExit,
@@ -36,12 +36,13 @@ class Life(Generic[T]):
         call: What executes it; None while it is not live.
         error: Why it is broken; raised again at every later use.
         removed: Deregistered: it is not started again, whoever still holds it.
+        since: When it became live, by the monotonic clock.
         seconds: Spent on loading and initialising so far.
     """
 
     __slots__ = (
-        "_context", "_lock", "_loop", "_stop_limit", "call", "cls", "error", "manifest",
-        "plugin", "removed", "seconds",
+        "_config", "_context", "_loaded", "_lock", "_loop", "_stop_limit", "call",
+        "cls", "error", "manifest", "plugin", "removed", "seconds", "since",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +57,9 @@ class Life(Generic[T]):
         self.manifest = manifest
         self.cls, self.plugin = cls, plugin
         self.call: Call | None = None
-        self.removed = False
+        self.removed = self._loaded = False
+        self.since = 0.0
+        self._config: object = None
         self.error: BtplugError | PluginExit | None = None
         self.seconds = self._stop_limit = 0.0
         self._context, self._loop = context, loop
@@ -92,33 +95,34 @@ class Life(Generic[T]):
                 self._timed(self._load)
             return cast("type[T]", self.cls)
 
-    def start(self) -> bool:
-        """Load and initialise, once; return whether this call did it."""
+    def start(self) -> None:
+        """Load and initialise, once; not at all once it was deregistered."""
         with self._lock:
-            if self.call is not None or self.removed:
-                return False
-            self.plugin, self.call = self._timed(self._initialise)
-            return True
+            if self.call is None and not self.removed:
+                self.plugin, self.call = self._timed(self._initialise)
+                self.since = time.monotonic()
 
     def configure(self) -> object:
-        """Return the checked configuration; the code must be loaded."""
+        """Return the checked configuration, made once; the code must be loaded."""
         from btplug.schema import resolve
 
-        return resolve(
-            cast("type[T]", self.cls).Config,
-            self._context.settings.of(self.manifest),
-            plugin=self.manifest.name,
-            known=frozenset(self.manifest.config),
-        )
+        if self._config is None:
+            self._config = resolve(
+                cast("type[T]", self.cls).Config,
+                self._context.settings.of(self.manifest),
+                plugin=self.manifest.name,
+                known=frozenset(self.manifest.config),
+            )
+        return self._config
 
-    def stop(self) -> bool:
-        """Shut the plugin down if it is live; return whether it was."""
+    def stop(self) -> None:
+        """Shut the plugin down if it is live."""
         with self._lock:
             call, self.call = self.call, None
             plugin, self.plugin = self.plugin, None
-            self.seconds = 0.0
+            self.seconds, self._config = 0.0, None
         if call is None or plugin is None:
-            return False
+            return
         name = self.manifest.name
         shutdown = plugin.shutdown
         work = partial(
@@ -129,8 +133,8 @@ class Life(Generic[T]):
         try:
             task.result(limit, limit, lambda: "did not shut down", "stop_limit")
         except BtplugError as exc:
-            raise self.about(exc) from exc.__cause__
-        return True
+            self.about(exc)
+            raise
 
     def about(self, error: BtplugError) -> BtplugError:
         """Complete an error with the plugin it is about."""
@@ -141,8 +145,15 @@ class Life(Generic[T]):
     def _doing(self) -> str:
         return "did not load" if self.cls is None else "did not initialise"
 
+    def unload(self) -> None:
+        """Forget the code, if it was loaded here."""
+        if self._loaded:
+            self._loaded = False
+            unload(self.manifest)
+
     def _load(self) -> None:
         if self.cls is None:
+            self._loaded = True
             self.cls = cast("type[T]", load(self.manifest))
 
     def _initialise(self) -> tuple[T, Call]:
@@ -158,23 +169,17 @@ class Life(Generic[T]):
             plugin.context = self._context.bound(self.manifest.name)
             config = self.configure()
             call = Call(plugin, config, self.manifest, self._loop)
-            try:
-                call.finish(plugin.initialize(config))
-            except PluginExit as exc:
-                # A command may end its run before it begins; a transport may not.
-                if self.manifest.kind == "cli":
-                    exc.plugin = self.manifest.name
-                    ended.append(exc)
-                raise
+            call.finish(plugin.initialize(config))
             return plugin, call
-
-        ended: list[PluginExit] = []
 
         try:
             return guarded(initialise, self.manifest, PluginStartError, what)
-        except PluginStartError:
-            if ended:
-                raise ended[0] from None
+        except PluginStartError as exc:
+            ended = exc.__cause__
+            # A command may end its run before it begins; a transport may not.
+            if isinstance(ended, PluginExit) and self.manifest.kind == "cli":
+                ended.plugin = self.manifest.name
+                raise ended from None
             raise
 
     def _timed(self, work: Callable[[], R]) -> R:

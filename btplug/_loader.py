@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin, has_send
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# How many loads of a folder's package have not been undone.
+_users: dict[str, int] = {}
+_lock = threading.Lock()
 
 KINDS: Mapping[str, type] = {"cli": CLIPlugin, "transport": TransportPlugin}
 
@@ -31,6 +36,9 @@ def load(manifest: Manifest) -> type[BasePlugin]:
     """
     module, _, attribute = manifest.entry.partition(":")
     if not manifest.package:
+        with _lock:
+            name = _package_name(manifest)
+            _users[name] = _users.get(name, 0) + 1
         _check_file(manifest, module)
     package = manifest.package or _package(manifest)
     try:
@@ -118,9 +126,15 @@ def _package_name(manifest: Manifest) -> str:
 
 
 def unload(manifest: Manifest) -> None:
-    """Forget the modules of a folder plugin, so that the next load reads it again."""
-    if not manifest.package:
-        name = _package_name(manifest)
+    """Undo one `load`; after the last, the next reads the plugin's folder again."""
+    if manifest.package:
+        return
+    name = _package_name(manifest)
+    with _lock:
+        # Registries share the modules: another may import one as late as it likes.
+        _users[name] = _users.get(name, 1) - 1
+        if _users[name] > 0:
+            return
         for module in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
             del sys.modules[module]
 

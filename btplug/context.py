@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def nobody(question: str) -> UsageError:
+    """Make the error of a question that nobody can answer."""
+    return UsageError(
+        f"nobody can be asked: {question}",
+        fix="give the answer as an option or in the configuration",
+    )
+
+
 class Screen:
     """What the host draws for a plugin; this one, of a library, draws nothing."""
 
@@ -36,18 +45,12 @@ class Screen:
     def ask(self, question: str, default: str | None, secret: bool) -> str:
         if default is not None:
             return default
-        raise UsageError(
-            f"nobody can be asked: {question}",
-            fix="give the answer as an option or in the configuration",
-        )
+        raise nobody(question)
 
     def confirm(self, question: str, default: bool | None) -> bool:
         if default is not None:
             return default
-        raise UsageError(
-            f"nobody can be asked: {question}",
-            fix="give the answer as an option or in the configuration",
-        )
+        raise nobody(question)
 
 
 class Transports(Mapping[str, "Transport"]):
@@ -60,6 +63,7 @@ class Transports(Mapping[str, "Transport"]):
         self._live: dict[str, Transport] = {}
         self._broken: dict[str, BtplugError] = {}
         self._broken_schemes: dict[str, BtplugError] = {}
+        self._lock = threading.Lock()  # transports start side by side
 
     def __getitem__(self, name: str) -> Transport:
         if error := self._broken.get(name):
@@ -77,12 +81,16 @@ class Transports(Mapping[str, "Transport"]):
 
     def lend(self, name: str, plugin: TransportPlugin) -> None:
         """Add a started transport (the host's part)."""
-        self._broken.pop(name, None)
-        self._broken_schemes = {
-            s: e for s, e in self._broken_schemes.items() if e in self._broken.values()
-        }
         lent = cast("Transport", _Lent(plugin))
-        self._live = {**self._live, name: lent}
+        with self._lock:
+            self._broken = {k: v for k, v in self._broken.items() if k != name}
+            reasons = list(self._broken.values())
+            self._broken_schemes = {
+                s: e for s, e in self._broken_schemes.items() if e in reasons
+            }
+            # By name, not by who was ready first: of two that serve a scheme the
+            # same one sends every time.
+            self._live = dict(sorted({**self._live, name: lent}.items()))
 
     def mark_broken(
         self, name: str, error: BtplugError, schemes: tuple[str, ...] = ()
@@ -93,14 +101,17 @@ class Transports(Mapping[str, "Transport"]):
             schemes: What it serves; empty where its code could not be loaded.
         """
         # Code that did not load does not say its schemes; its name is the best guess.
-        self._broken_schemes |= dict.fromkeys(schemes or (name,), error)
-        self._broken[name] = error
+        served = dict.fromkeys(schemes or (name,), error)
+        with self._lock:
+            self._broken_schemes = {**self._broken_schemes, **served}
+            self._broken = {**self._broken, name: error}
 
     def withdraw(self, name: str, plugin: TransportPlugin | None = None) -> None:
         """Forget a transport that was lent, if it is *plugin* (the host's part)."""
-        lent = self._live.get(name)
-        if lent is not None and (plugin is None or lent.send == plugin.send):
-            self._live = {k: v for k, v in self._live.items() if k != name}
+        with self._lock:
+            lent = self._live.get(name)
+            if lent is not None and (plugin is None or lent.send == plugin.send):
+                self._live = {k: v for k, v in self._live.items() if k != name}
 
     def for_scheme(self, scheme: str) -> Transport:
         for transport in self._live.values():

@@ -11,7 +11,6 @@ from btplug.errors import ManifestError
 
 API = 1
 FILE = "config.yaml"
-KINDS = ("cli", "transport")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789-"
 # Texts, not compiled patterns: a start from the cache checks no manifest.
 _NAME = r"[a-z0-9][a-z0-9-]{0,39}"

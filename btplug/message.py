@@ -37,7 +37,8 @@ class Peer:
         hotkey, at, address = text.rpartition("@")
         if at and not (hotkey.isascii() and hotkey.isalnum()):
             raise UsageError(
-                f"found the peer {text!r}, expected hotkey@host:port",
+                "found a peer with '@' after what is no hotkey, "
+                "expected hotkey@host:port",
                 fix="write the hotkey as its ss58 address",
             )
         return cls(parse_url(f"http://{address}"), hotkey or None)
@@ -137,7 +138,8 @@ class Reply:
         raise BadReply(
             f"the peer answered with status {self.status}, expected 200 to 299: "
             f"{self._shown()}",
-            where=peer if isinstance(peer, str) else peer.url,
+            # A query may hold a key.
+            where=(peer if isinstance(peer, str) else peer.url).partition("?")[0],
             fix="the reply says why, or ask the owner of the peer",
         )
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from btplug._life import Life
-from btplug._loader import unload
 from btplug.config import nearest
 from btplug.context import Context
 from btplug.errors import (
@@ -41,12 +39,10 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
     """
 
     kind: ClassVar[str]
-    base: ClassVar[type[BasePlugin]]
 
     def __init__(self, context: Context | None = None) -> None:
         self.context = context or Context()
         self._lives: dict[str, Life[T]] = {}
-        self._order: list[str] = []  # names in the order in which they became live
         self._lock = threading.RLock()
 
     # -- finding and removing
@@ -75,9 +71,11 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             except PluginError as exc:
                 errors.append(exc)
             except BtplugError as exc:
-                error = PluginStartError(exc.what, where=exc.where, fix=exc.fix)
-                error.plugin = exc.plugin
-                errors.append(error)
+                errors.append(
+                    PluginStartError(
+                        exc.what, where=exc.where, fix=exc.fix, plugin=exc.plugin
+                    )
+                )
         return errors
 
     def register_plugin(self, plugin: type[T] | T | Manifest) -> str:
@@ -121,7 +119,7 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
         try:
             self._stop(life)
         finally:
-            unload(life.manifest)
+            life.unload()
 
     # -- using
 
@@ -133,9 +131,7 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             PluginError: It is broken; the same error every time.
         """
         life = self._found(name)
-        if life.start():
-            with self._lock:
-                self._order.append(name)
+        life.start()
         plugin = life.plugin
         if plugin is None:  # deregistered by another thread meanwhile
             raise self._unknown(name)
@@ -190,18 +186,15 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
     def shut_down(self) -> list[BtplugError]:
         """Shut all live plugins down, the last started first; return what failed."""
         errors: list[BtplugError] = []
-        for name in reversed(tuple(self._order)):
-            life = self._lives.get(name)
-            if life is not None:
-                try:
-                    self._stop(life)
-                except BtplugError as exc:
-                    errors.append(life.about(exc))
+        lives = self._lives.values()
+        for life in sorted(lives, key=lambda life: life.since, reverse=True):
+            try:
+                self._stop(life)
+            except BtplugError as exc:
+                errors.append(exc)
         return errors
 
     def _stop(self, life: Life[T]) -> None:
-        with self._lock, suppress(ValueError):
-            self._order.remove(life.manifest.name)
         life.stop()
 
     def _loop(self) -> HomeLoop:
@@ -230,37 +223,34 @@ class CLIPluginRegistry(PluginRegistry[CLIPlugin]):
     """Commands: loaded and initialised when first asked for."""
 
     kind = "cli"
-    base = CLIPlugin
 
 
 class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
     """Transports: initialised when registered, and lent to plugins by the context."""
 
     kind = "transport"
-    base = TransportPlugin
 
     def register_plugin(
         self, plugin: type[TransportPlugin] | TransportPlugin | Manifest
     ) -> str:
         """Add a transport and initialise it; all or nothing, see the base class."""
         name = super().register_plugin(plugin)
+        life = self._found(name)
         try:
-            self.start(name)
+            live = self.get_plugin(name)
+            with self._lock:
+                if life.removed:
+                    raise self._unknown(name)
+                self.context.transports.lend(name, live)
         except BaseException as exc:
             with self._lock:
-                life = self._lives[name]
-                self._lives = {k: v for k, v in self._lives.items() if k != name}
-            unload(life.manifest)
+                self._lives = {k: v for k, v in self._lives.items() if v is not life}
+            life.unload()
             if isinstance(exc, BtplugError):
                 schemes = life.cls.schemes if life.cls else ()
                 self.context.transports.mark_broken(name, exc, schemes)
             raise
         return name
-
-    def start(self, name: str) -> None:
-        """Initialise a registered transport and lend it to plugins."""
-        live = self.get_plugin(name)
-        self.context.transports.lend(name, live)
 
     def _stop(self, life: Life[TransportPlugin]) -> None:
         """Take the transport back before it is shut down."""

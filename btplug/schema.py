@@ -36,7 +36,8 @@ def resolve(
             and never with the value of a Secret.
     """
     try:
-        fields = {field.name: field.kind for field in fields_of(config)}
+        described = fields_of(config)
+        fields = {field.name: field.kind for field in described}
     except ConfigError as exc:
         exc.plugin = plugin
         raise
@@ -55,9 +56,7 @@ def resolve(
         ready[key] = _convert(setting, fields[key], key, plugin)
     if config is None:
         return MappingProxyType(ready)
-    if missing := [
-        f.name for f in fields_of(config) if f.required and f.name not in ready
-    ]:
+    if missing := [f.name for f in described if f.required and f.name not in ready]:
         raise ConfigError(
             f"the configuration of {plugin} is not complete (no {missing[0]!r})",
             fix=f"set it with: btplug config set {plugin}.{missing[0]} VALUE",
@@ -119,13 +118,13 @@ def _takes_text(kind: Any) -> bool:
 
 
 def _decode(kind: type, value: object) -> object:
-    if isinstance(kind, type) and issubclass(kind, Secret) and isinstance(value, str):
+    if not (isinstance(kind, type) and issubclass(kind, Secret)):
+        raise NotImplementedError(f"a field of type {kind!r}")
+    if isinstance(value, str):
         return kind(value)
-    if isinstance(kind, type) and issubclass(kind, Secret):
-        from msgspec import ValidationError
+    from msgspec import ValidationError
 
-        raise ValidationError("Expected `str`")
-    raise NotImplementedError(f"a field of type {kind!r}")
+    raise ValidationError("Expected `str`")
 
 
 def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:

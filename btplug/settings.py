@@ -123,10 +123,11 @@ class Settings:
         """
         if owner not in self._read:
             seen = self._seen(owner)
-            cached = load_cached(self._record(owner), "settings")
             if all(observation is None for _, observation in seen):
                 self._read[owner] = {}
-            elif cached and cached[0] == seen:
+                return {}
+            cached = load_cached(self._record(owner), "settings")
+            if cached and cached[0] == seen:
                 self._read[owner] = {k: Setting(*v) for k, v in cached[1].items()}
             else:
                 self._uncached[owner] = seen

@@ -17,6 +17,7 @@ from btplug.cli.ending import (
 )
 from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
 from btplug.cli.stream import result_stream
+from btplug.errors import Terminated
 from btplug.logs import LEVELS
 
 # Name to help row; each lives in a module of its own, imported when called.
@@ -39,10 +40,6 @@ class Root(PluginGroup):
     """
 
     lasting = False
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        plugins = (name for name in super().list_commands(ctx) if name not in BUILT_IN)
-        return [*BUILT_IN, *plugins]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "run":
@@ -91,7 +88,7 @@ class Root(PluginGroup):
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        json = ctx.meta["btplug.json"] or "--schema" in ctx.args
+        json = ctx.meta["btplug.json"]
         with (
             output_watched(),
             result_stream(json=json, lasting=self.lasting) as stream,
@@ -100,14 +97,18 @@ class Root(PluginGroup):
             ctx.meta["btplug.stream"] = stream
             try:
                 code = super().invoke(ctx) or 0
-            except BaseException:
-                self._stop(ctx)
+            except BaseException as exc:
+                told = isinstance(exc, (click.Abort, KeyboardInterrupt, Terminated))
+                self._stop(ctx, told=told)
                 raise
-            return code or self._stop(ctx)
+            stopped = self._stop(ctx, told=False)
+            return code or stopped
 
-    def _stop(self, ctx: click.Context) -> int:
-        with hurried():
-            return host_of(ctx).stop(lasting=self.lasting)
+    def _stop(self, ctx: click.Context, *, told: bool) -> int:
+        """Shut everything down; *told*: a signal has already asked for it."""
+        with hurried(told=told) as late:
+            code = host_of(ctx).stop(lasting=self.lasting)
+        return 128 + late[0] if late else code
 
     def main(
         self,
@@ -151,7 +152,7 @@ def _wants_json(words: list[str]) -> bool:
 
 @click.group(
     cls=Root,
-    context_settings={"help_option_names": ["--help"], "max_content_width": 100},
+    context_settings={"max_content_width": 100},
     options_metavar="[OPTIONS]",
     subcommand_metavar="COMMAND [ARGS]...",
 )

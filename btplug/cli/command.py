@@ -102,7 +102,6 @@ def plugin_command(
         callback=callback,
         help=cleandoc(cls.__doc__ or manifest.summary),
         context_settings={
-            "help_option_names": ["--help"],
             "default_map": _defaults(config, declared - hidden),
             "obj": context.bound(name),
         },

@@ -55,18 +55,29 @@ def _handled(handlers: dict[int, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def hurried() -> Iterator[None]:
-    """While plugins are shut down, end at once on a second Ctrl-C or SIGTERM."""
+def hurried(*, told: bool) -> Iterator[list[int]]:
+    """Note a signal that comes while plugins are shut down; end at once on a second.
+
+    Args:
+        told: One has come before: the next is the second.
+
+    Yields:
+        The number of the signal that came, if one did.
+    """
+    late: list[int] = []
+
+    def leave(number: int, _: object) -> None:
+        if told or late:
+            os._exit(128 + number)
+        late.append(number)
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield late
         return
     import signal
 
-    def leave(number: int, _: object) -> NoReturn:
-        os._exit(128 + number)
-
     with _handled({signal.SIGINT: leave, signal.SIGTERM: leave}):
-        yield
+        yield late
 
 
 @contextmanager
@@ -135,7 +146,7 @@ def end(code: int, *, json: bool) -> NoReturn:
 
     The interpreter's own tear-down costs 10 ms and does nothing more for anybody.
     """
-    with hurried():
+    with hurried(told=True):
         _wait_for_threads(json)
     import atexit
 
@@ -157,6 +168,10 @@ def end(code: int, *, json: bool) -> NoReturn:
 def _wait_for_threads(json: bool) -> None:
     import time
 
+    if pools := sys.modules.get("concurrent.futures.thread"):
+        # The interpreter's own end tells idle workers of a pool to go; we skip it.
+        leave = pools._python_exit
+        threading.Thread(target=leave, name="btplug: pools", daemon=True).start()
     until = time.monotonic() + GRACE
     others = [
         thread

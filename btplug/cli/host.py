@@ -50,7 +50,6 @@ class Host:
         self._logs = {"log_level": log_level, "log_file": log_file}
         self.overrides: Mapping[str, Mapping[str, str]] = {}
         self.context: Context | None = None
-        self.settings: Settings
         self.commands: CLIPluginRegistry
         self.transports: TransportPluginRegistry
         self._found: dict[str, Manifest] = {}
@@ -77,23 +76,31 @@ class Host:
             if row.state == "ready"
         ]
 
-    def find(self, name: str) -> Manifest:
-        """Return the manifest of a plugin, found by its folder.
+    def look_up(self, name: str) -> Manifest | None:
+        """Return the manifest of a plugin, found by its folder; None: there is none.
 
         Raises:
-            UnknownPlugin: There is none of that name.
             ManifestError: It is broken.
         """
         if name not in self._found:
             spot = self.finder.find(name)
             if spot is None:
-                self.unknown(name)
+                return None
             try:
                 self._found[name] = self._manifest(spot)
             except BtplugError as exc:
                 exc.plugin = exc.plugin or name
                 raise
         return self._found[name]
+
+    def find(self, name: str) -> Manifest:
+        """Return the manifest of a plugin that must be there.
+
+        Raises:
+            UnknownPlugin: There is none of that name.
+            ManifestError: It is broken.
+        """
+        return self.look_up(name) or self.unknown(name)
 
     def unknown(self, name: str) -> NoReturn:
         """Raise UnknownPlugin with the nearest name there is."""
@@ -153,7 +160,6 @@ class Host:
         from btplug.settings import Settings
 
         settings = Settings(self.home, overrides=self.overrides, **self._logs)
-        self.settings = settings
         settings.own_logs()
         screen = None
         if os.isatty(2):

@@ -31,6 +31,7 @@ def command(
     host = host_of(ctx)
     manifest = host.find(name)
     if schema:
+        host.stream.keep()  # only the schema: the plugin's code may print
         from btplug.schema import json_schema
 
         show_json(json_schema(_load(host, manifest).Config), host.out)
@@ -44,7 +45,8 @@ def _show(host: Host, manifest: Manifest, as_json: bool) -> None:
     from btplug.cli.settings import known_settings
     from btplug.settings import Settings
 
-    row = next(r for r in host.listing().rows() if r.path == manifest.path)
+    rows = host.listing().rows()
+    row = next((r for r in rows if r.path == manifest.path), None)
     facts: dict[str, object] = {
         "name": manifest.name,
         "kind": manifest.kind,
@@ -55,8 +57,8 @@ def _show(host: Host, manifest: Manifest, as_json: bool) -> None:
         "transports": manifest.transports,
         "permissions": manifest.permissions._asdict(),
         "source": manifest.source,
-        "state": row.state,
-        "error": row.error,
+        "state": row.state if row else "ready",
+        "error": row.error if row else None,
         "path": manifest.path,
     }
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from btplug.errors import BtplugError, UnknownPlugin, UsageError
+from btplug.errors import BtplugError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Stub(click.Command):
     """Stands in for a plugin: knows its help row, not its code."""
 
-    def __init__(self, name: str, summary: str, manifest: Manifest | None) -> None:
-        super().__init__(name, help=summary)
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest.name, help=manifest.summary)
         self.manifest = manifest
 
     def make_context(
@@ -35,7 +35,6 @@ class Stub(click.Command):
         short form alike, and never for help or a listing.
         """
         assert parent is not None
-        assert self.manifest is not None
         completing = parent.resilient_parsing
         if completing and self.manifest.source != "shipped":
             return super().make_context(info_name, [], parent, **extra)
@@ -53,20 +52,20 @@ class PluginGroup(click.Group):
     """A group that has every CLI plugin as a command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name, _ in host_of(ctx).command_names()]
+        return [name for name, _ in self.plugin_rows(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         host = host_of(ctx)
         try:
-            manifest = host.find(cmd_name)
+            manifest = host.look_up(cmd_name)
+            if manifest is None:
+                return None
             host.runnable(manifest)
-        except UnknownPlugin:
-            return None
         except BtplugError:
             if ctx.resilient_parsing:
                 return None
             raise
-        return Stub(cmd_name, manifest.summary, manifest)
+        return Stub(manifest)
 
     def plugin_rows(self, ctx: click.Context) -> list[tuple[str, str]]:
         """Return the rows of a help page, without reading a plugin one by one."""
@@ -163,7 +162,8 @@ def overrides(name: str, settings: Sequence[str]) -> dict[str, dict[str, str]]:
         plugin, _, field = key.rpartition(".")
         if not equals or not field:
             raise UsageError(
-                f"--set: found {word!r}, expected KEY=VALUE",
+                # Not shown: it may be the value, and that a secret.
+                "--set: found a word without KEY= in front, expected KEY=VALUE",
                 fix=f"see the keys with: btplug config show {name}",
             )
         found.setdefault(plugin or name, {})[field] = text
@@ -196,8 +196,9 @@ def target_of(ctx: click.Context, args: list[str]) -> Manifest | None:
     if "--help" in (rest[: rest.index("--")] if "--" in rest else rest):
         return None
     try:
-        manifest = host_of(ctx).find(head)
-        host_of(ctx).runnable(manifest)
+        manifest = host_of(ctx).look_up(head)
+        if manifest is not None:
+            host_of(ctx).runnable(manifest)
     except BtplugError:
         return None
     return manifest

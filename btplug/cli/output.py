@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from btplug._calls import failure
@@ -11,7 +11,7 @@ from btplug.errors import BtplugError, PluginExit, PluginFailed
 from btplug.logs import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
@@ -27,17 +27,15 @@ def show(execute: Callable[[], object], host: Host, manifest: Manifest) -> None:
     """
     draw = _json if host.json else _human
     try:
-        draw(execute(), host.out)
+        draw(_readable(execute(), manifest), host.out)
         host.out.flush()
     except PluginFailed as exc:
         exc.plugin = exc.plugin or manifest.name
         exc.where = exc.where or manifest.path
         raise
-    except (BtplugError, PluginExit, OSError, EOFError):
+    except (BtplugError, PluginExit, OSError):
         raise
     except Exception as exc:
-        if type(exc).__module__.partition(".")[0] == "click":
-            raise  # a plugin may use Click's own ways to end
         # What a plugin returned may fail when it is iterated or asked for its text.
         raise failure(exc, manifest.name, manifest.root) from exc
 
@@ -96,6 +94,21 @@ def _piece(piece: str | bytes | bytearray | memoryview, out: TextIO) -> None:
     else:
         out.flush()
         binary.write(piece)
+
+
+def _readable(result: object, manifest: Manifest) -> object:
+    """Return *result*, but with errors of a plugin's own iterable told from ours."""
+    plain = (*_PIECES, Mapping, list, tuple)
+    if isinstance(result, plain) or not isinstance(result, Iterable):
+        return result
+
+    def read() -> Iterator[object]:
+        try:
+            yield from result
+        except OSError as exc:  # of the plugin, not of our stdout
+            raise failure(exc, manifest.name, manifest.root) from exc
+
+    return read()
 
 
 def _iterable(result: object) -> Iterable[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from btplug.context import Screen
+from btplug.context import Screen, nobody
 from btplug.logs import escape
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Terminal(Screen):
     def ask(self, question: str, default: str | None, secret: bool) -> str:
         if not _can_ask():
             return super().ask(question, default, secret)
-        with _answers(self, question):
+        with _answers(question):
             answer: str = click.prompt(
                 escape(question), default=default, hide_input=secret, err=True
             )
@@ -50,18 +50,18 @@ class Terminal(Screen):
     def confirm(self, question: str, default: bool | None) -> bool:
         if not _can_ask():
             return super().confirm(question, default)
-        with _answers(self, question):
+        with _answers(question):
             return click.confirm(escape(question), default=default, err=True)
 
 
 @contextmanager
-def _answers(screen: Screen, question: str) -> Iterator[None]:
+def _answers(question: str) -> Iterator[None]:
     """Tell the end of the input from Ctrl-C, which Click makes one."""
     try:
         yield
     except click.Abort as exc:
         if isinstance(exc.__context__, EOFError):
-            Screen.ask(screen, question, None, secret=False)
+            raise nobody(question) from None
         raise KeyboardInterrupt from None
 
 

@@ -28,7 +28,7 @@ class Shown(NamedTuple):
 
 
 def known_settings(manifest: Manifest, settings: Settings) -> list[Shown]:
-    """Return what files, environment and ``--set`` say; runs no plugin code.
+    """Return what files and the environment say; runs no plugin code.
 
     A value is shown only where the source tells that its field is no Secret.
 

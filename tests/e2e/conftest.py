@@ -1,21 +1,15 @@
-"""Plugins in a line or two, processes watched while they run, real terminals."""
+"""Plugins in a line or two, and ways to run the real ``btplug``."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import select
-import signal
-import struct
 import subprocess
-import termios
 import time
-from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
+from processes import Running, Terminal, settle
 
 # What every plugin written here can do: leave a mark, and wait for one.
 HEAD = '''
@@ -148,54 +142,6 @@ def transport(make_plugin, home):
     return write
 
 
-def _own_group():
-    # A job started in the background of a script inherits SIGINT as ignored.
-    os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-class Running:
-    """A process that runs while the test watches it."""
-
-    def __init__(self, words, cwd, env, errors):
-        self._errors = errors
-        with errors.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=stderr, cwd=cwd, env=env, preexec_fn=_own_group,
-            )  # fmt: skip
-        self._read = b""
-
-    @property
-    def errors(self):
-        return self._errors.read_text()
-
-    def line(self, seconds=20):
-        """Return the next line of stdout, as soon as it is there."""
-        until = time.monotonic() + seconds
-        while b"\n" not in self._read:
-            left = until - time.monotonic()
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0, left))
-            assert ready, f"no further line; stderr: {self.errors}"
-            piece = os.read(self.process.stdout.fileno(), 65536)
-            assert piece, f"the output ended; stderr: {self.errors}"
-            self._read += piece
-        line, _, self._read = self._read.partition(b"\n")
-        return line.decode()
-
-    def signal(self, number):
-        self.process.send_signal(number)
-
-    def end(self, seconds=20):
-        """Wait for the end; return the exit code, as a shell would show it."""
-        code = self.process.wait(seconds)
-        return 128 - code if code < 0 else code
-
-    def rest(self):
-        """Return what is left of stdout, up to its end."""
-        return (self._read + self.process.stdout.read()).decode()
-
-
 @pytest.fixture
 def start(btplug, tmp_path):
     """Start the real ``btplug`` and return at once."""
@@ -217,69 +163,6 @@ def start(btplug, tmp_path):
             process.kill()
         process.wait()
         process.stdout.close()
-
-
-class Terminal:
-    """A process on a terminal of its own, 80 columns wide."""
-
-    def __init__(self, words, cwd, env, **streams):
-        self.fd, other = pty.openpty()
-        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-
-        def take_over():
-            _own_group()
-            fcntl.ioctl(other, termios.TIOCSCTTY, 0)
-
-        both = {"stdin": other, "stdout": other, "stderr": other, **streams}
-        self.process = subprocess.Popen(
-            words, cwd=cwd, env=env, pass_fds=(other,), preexec_fn=take_over, **both
-        )
-        os.close(other)
-        self.seen = b""
-
-    @property
-    def text(self):
-        return self.seen.decode(errors="replace").replace("\r\n", "\n")
-
-    def wait_for(self, text, seconds=20):
-        """Return once *text* can be seen."""
-        until = time.monotonic() + seconds
-        while text not in self.text:
-            assert self._more(until - time.monotonic()), f"ended with: {self.text}"
-
-    def wait_until_it_reads(self, seconds=20):
-        """Return once the process sleeps in a read.
-
-        A signal that comes a moment before is kept by Python until the read ends.
-        """
-        stat = Path(f"/proc/{self.process.pid}/stat")
-        until = time.monotonic() + seconds
-        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "S":
-            assert time.monotonic() < until, self.text
-            time.sleep(0.005)
-        if not stat.exists():
-            time.sleep(0.3)  # not Linux: as good as it gets
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def end(self, seconds=20):
-        """Wait for the end; return the exit code, as a shell would show it."""
-        until = time.monotonic() + seconds
-        while self._more(until - time.monotonic()):
-            pass
-        code = self.process.wait(max(0.1, until - time.monotonic()))
-        return 128 - code if code < 0 else code
-
-    def _more(self, seconds):
-        ready, _, _ = select.select([self.fd], [], [], max(0, seconds))
-        assert ready, f"nothing new on the terminal: {self.text}"
-        try:
-            piece = os.read(self.fd, 65536)
-        except OSError:  # how Linux says that nobody holds the other end any more
-            piece = b""
-        self.seen += piece
-        return bool(piece)
 
 
 @pytest.fixture
@@ -320,20 +203,27 @@ def shell(btplug, tmp_path):
     return run
 
 
-def tree(folder):
-    """Return every file below *folder* with its content."""
-    return {p: p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
-
-
-def settle(*folders):
-    """Make everything look an hour old: only what has settled is cached."""
-    then = time.time() - 3600
-    for folder in folders:
-        for path in [*Path(folder).rglob("*"), Path(folder)]:
-            os.utime(path, (then, then), follow_symlinks=False)
-
-
 @pytest.fixture
 def settled(home):
     """Let all of the user's plugins and files be old enough for the cache."""
     return lambda: settle(home)
+
+
+@pytest.fixture
+def run(btplug, tmp_path):
+    """Run btplug behind other words, with variables changed (None: not set)."""
+
+    def call(*words, prefix=(), cwd=None, timeout=60, **env):
+        environment = {**os.environ, **env}
+        return subprocess.run(
+            [*prefix, str(btplug.script), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=cwd or tmp_path,
+            env={k: v for k, v in environment.items() if v is not None},
+            check=False,
+        )
+
+    return call

@@ -115,6 +115,54 @@ def test_listing_says_nothing_of_what_only_the_import_would_tell(btplug, mines):
     assert rows["mine"]["state"] == rows["mined"]["state"] == "ready"
 
 
+@pytest.fixture
+def distribution(make_plugin, tmp_path, monkeypatch):
+    """An installed distribution with a plugin in a package below its own."""
+    site = tmp_path / "site"
+    package = site / "vendor" / "inner"
+    folder = make_plugin("offered", where=site / "built")
+    package.parent.mkdir(parents=True)
+    folder.rename(package)
+    mark = 'import os\nopen(os.environ["MARKS"], "a").write(f"{__name__}\\n")\n'
+    for init in (package.parent, package):
+        (init / "__init__.py").write_text(mark)
+    (package / "plugin.py").write_text(mark + (package / "plugin.py").read_text())
+    info = site / "vendor-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: vendor\nVersion: 1.0\n"
+    )
+    (info / "entry_points.txt").write_text(
+        "[btplug.cli_plugins]\noffered = vendor.inner\n"
+    )
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+
+def test_an_installed_plugin_is_found_without_importing_its_package(
+    btplug, distribution, marks
+):
+    for words in ("list", "--help", "info offered", "run --help", "offere"):
+        btplug(*words.split())
+    row = next(
+        row
+        for row in json.loads(btplug("list", "--json").stdout)
+        if row["name"] == "offered"
+    )
+
+    assert marks() == []
+    assert (row["source"], row["state"], row["summary"]) == (
+        "installed",
+        "ready",
+        "Do offered",
+    )
+
+
+def test_an_installed_plugin_runs_as_part_of_its_package(btplug, distribution, marks):
+    assert btplug("run", "offered").returncode == 0
+    assert marks() == ["vendor", "vendor.inner", "vendor.inner.plugin"]
+
+
 # -- completion, asked for as the scripts of the shells ask
 
 

@@ -189,6 +189,7 @@ def test_a_logged_exception_keeps_its_lines(btplug, command):
     assert lines[-1] == "ValueError: three"
 
 
+@pytest.mark.slow
 def test_a_level_needs_no_plugin_that_logs(btplug, command):
     command("it", "return 'result'")
 

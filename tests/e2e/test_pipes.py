@@ -202,6 +202,13 @@ def test_no_file_takes_the_place_of_a_closed_stream(closed, flags, shell, comman
     assert "logged" in shell("cat log").stdout
 
 
+def test_a_plugin_reads_what_is_piped_into_it(btplug, command):
+    command("it", "import sys\nreturn sys.stdin.read().upper()")
+
+    assert btplug("run", "it", input="hello").stdout == "HELLO\n"
+    assert btplug("run", "--json", "it", input="hello").stdout == '"HELLO"\n'
+
+
 def test_a_slow_reader_gets_everything(btplug, command):
     command("it", "for n in range(30_000):\n    yield {'n': n, 'text': 'x' * 20}")
 
@@ -217,6 +224,7 @@ def test_a_slow_reader_gets_everything(btplug, command):
     assert json.loads(lines[-1])["n"] == 29_999
 
 
+@pytest.mark.slow
 def test_it_works_in_a_strict_shell_script_in_every_usual_way(shell, it):
     script = """
     set -eu

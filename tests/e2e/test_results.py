@@ -1,11 +1,6 @@
-"""What a plugin returns, as text on stdout."""
-
-import json
-import re
+"""What a plugin returns and prints, as text on stdout."""
 
 import pytest
-
-RED = "\x1b[31mred\x1b[0m"
 
 
 @pytest.mark.parametrize(
@@ -15,7 +10,7 @@ RED = "\x1b[31mred\x1b[0m"
         ("pass", b""),
         ("return 'text'", b"text\n"),
         ("return 'text\\n'", b"text\n"),
-        ("return ''", b"\n"),
+        ("return ''", b""),
         ("return '\u00e9\u65e5\U0001f600'", "\u00e9\u65e5\U0001f600\n".encode()),
         ("return b'raw \\xff\\x00'", b"raw \xff\x00"),
         ("return bytearray(b'raw')", b"raw"),
@@ -72,97 +67,6 @@ def test_a_result_that_is_no_data_is_exit_1_and_names_type_and_plugin(
     assert done.returncode == 1
     assert what in done.stderr
     assert "/it/config.yaml" in done.stderr
-
-
-# -- characters that could steer a terminal
-
-
-@pytest.mark.parametrize(
-    "character",
-    ["\x1b[2J", "\x1b]0;title\x07", "\r", "\b", "\x9b31m", "\u202e", "\x00"],
-)
-@pytest.mark.parametrize(
-    "body",
-    [
-        "return [{'k': TEXT}]",
-        "return [{TEXT: 'v'}]",
-        "return {TEXT: 'v'}",
-        "return {'k': TEXT}",
-        "return {'k': [TEXT]}",
-        "yield {'k': TEXT}",
-        "yield {TEXT: 'v'}",
-        "yield {'k': [TEXT]}",
-        "raise ValueError(TEXT)",
-    ],
-)
-def test_no_character_of_a_plugin_steers_the_terminal(character, body, shell, command):
-    command("it", body, top=f"TEXT = {character!r}")
-
-    done = shell("$B run it || true", binary=True, LC_ALL="C.UTF-8")
-
-    shown = (done.stdout + done.stderr).decode()
-    escaped = character.encode("unicode_escape").decode()
-    # A list inside a cell is JSON, which has escapes of its own.
-    assert escaped in shown or json.dumps(character)[1:-1] in shown
-    assert [c for c in shown if not c.isprintable() and c != "\n"] == []
-
-
-def test_one_record_is_one_line_whatever_it_holds(btplug, command):
-    command("it", r"return [{'a': 'x\ny\u2028z', 'b': 'w'}]")
-
-    wide = r"x\ny\u2028z"
-    assert btplug("run", "it").lines == ["a".ljust(len(wide)) + "  b", f"{wide}  w"]
-
-
-def test_bytes_on_a_terminal_cannot_steer_it(terminal, command):
-    command("it", f"return {RED.encode()!r} + b'\\xff\\tok\\n'")
-    term = terminal("run", "it")
-
-    assert term.end() == 0
-    assert term.text == "\\x1b[31mred\\x1b[0m\\xff\tok\n"
-
-
-def shown_by(terminal, *words):
-    term = terminal(*words)
-    code = term.end()
-    return code, term.text
-
-
-def test_help_shows_no_control_character_of_a_plugin(terminal, command):
-    execute = f"""
-    @click.option("--word", help={RED!r}, metavar={RED!r})
-    def execute(self, data=None, *, word):
-        return word
-    """
-    command("it", execute, top="import click", doc=f"Do {RED} it.\rAgain.")
-
-    code, text = shown_by(terminal, "run", "it", "--help")
-
-    assert code == 0
-    assert text.count("\\x1b[31mred") == 3
-    assert "\x1b" not in text
-    assert "\r" not in text
-
-
-def test_a_usage_error_of_a_plugin_shows_no_control_character(terminal, command):
-    execute = """
-    @click.option("--word", callback=no)
-    def execute(self, data=None, *, word):
-        return word
-    """
-    top = f"""
-    import click
-
-    def no(ctx, parameter, value):
-        raise click.BadParameter({RED!r})
-    """
-    command("it", execute, top=top)
-
-    code, text = shown_by(terminal, "run", "it", "--word", "x")
-
-    assert code == 2
-    assert "\\x1b[31mred" in text
-    assert "\x1b" not in text
 
 
 # -- as they arrive
@@ -232,115 +136,6 @@ def test_a_hundred_thousand_rows_need_no_memory_of_their_own(shell, command):
     assert shell("$B run few | tail -1; $B run it | tail -1").stdout == "9\n99999\n"
     few, many = (int(line) for line in shell("cat $MARKS").stdout.split())
     assert many - few < 8
-
-
-# -- width and colour
-
-
-def plain(text):
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
-
-
-WIDE = "return [{'a': 'x' * 300, 'b': 'y' * 300, 'c': 5}]"
-
-
-@pytest.mark.parametrize(
-    "env",
-    [
-        {},
-        {"COLUMNS": "40"},
-        {"TERM": "dumb"},
-        {"CI": "1"},
-        {"FORCE_COLOR": "1"},
-        {"TTY_COMPATIBLE": "1"},
-    ],
-)
-def test_nothing_is_cut_or_folded_in_a_pipe(env, btplug, command):
-    command("it", WIDE)
-
-    lines = btplug("run", "it", **env).lines
-
-    assert len(lines) == 2
-    assert "x" * 300 in lines[1]
-    assert "y" * 300 in lines[1]
-
-
-def test_200_columns_are_one_line_in_a_pipe(btplug, command):
-    command("it", "return [{f'column-{n}': n for n in range(200)}]")
-
-    head, row = btplug("run", "it").lines
-
-    assert head.split() == [f"column-{n}" for n in range(200)]
-    assert row.split() == [str(n) for n in range(200)]
-
-
-def test_wide_rows_are_folded_and_never_cut_on_a_terminal(terminal, command):
-    command("it", WIDE)
-    term = terminal("run", "it")
-
-    assert term.end() == 0
-    text = plain(term.text)
-    assert max(map(len, text.splitlines())) <= 80
-    assert text.count("x") == 300
-    assert text.count("y") == 300
-
-
-def test_wide_characters_keep_their_columns_straight(btplug, command):
-    rows = "[{'a': '日本', 'b': 1}, {'a': 'abcd', 'b': 2}]"
-    command("it", f"return {rows}")
-    command("stream", f"yield from {rows}")
-
-    assert btplug("run", "it").lines == ["a     b", "日本  1", "abcd  2"]
-    assert btplug("run", "stream").lines == ["a     b", "日本  1", "abcd  2"]
-
-
-COLOUR = ("\x1b[3", "\x1b[4", "\x1b[9", "\x1b[1;3")
-LOOKS = ["list", "run it", "run wrong", "tpyo", "--help", "info it", "doctor"]
-
-
-@pytest.fixture
-def plugins(command):
-    command("it", "return [{'a': 1, 'b': 'x'}]")
-    command("wrong", "raise ValueError")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_a_pipe_gets_no_escape_sequence(env, btplug, plugins):
-    for words in LOOKS:
-        done = btplug(*words.split(), **env)
-        assert "\x1b" not in done.stdout + done.stderr, words
-
-
-@pytest.mark.slow
-def test_a_dumb_terminal_gets_no_escape_sequence(terminal, plugins):
-    for words in LOOKS:
-        term = terminal(*words.split(), TERM="dumb")
-        term.end()
-        assert "\x1b" not in term.text, words
-
-
-@pytest.mark.slow
-def test_no_color_turns_colour_off_on_a_terminal(terminal, plugins):
-    for words in LOOKS:
-        term = terminal(*words.split(), NO_COLOR="1")
-        term.end()
-        assert not [code for code in COLOUR if code in term.text], words
-
-
-def test_a_terminal_shows_the_head_of_a_table_in_bold(terminal, plugins):
-    """The three tests above look at something: here there are escape sequences."""
-    term = terminal("run", "it")
-    term.end()
-
-    assert "\x1b[1m" in term.text
-
-
-def test_a_table_means_the_same_with_and_without_a_terminal(terminal, btplug, plugins):
-    term = terminal("run", "it")
-    term.end()
-
-    assert plain(term.text) == btplug("run", "it").stdout
 
 
 # -- what a plugin prints

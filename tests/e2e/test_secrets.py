@@ -148,6 +148,7 @@ def test_a_plugin_does_not_leak_a_secret_by_accident(body, flags, btplug, layere
     assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_an_option_named_like_a_secret_gets_the_secret_and_help_does_not_show_it(
     btplug, layered
 ):
@@ -172,6 +173,7 @@ def test_config_set_does_not_echo_what_it_was_given(btplug, layered, home):
     assert (home / "settings/it/token").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_a_secret_in_a_broken_user_file_is_not_quoted(btplug, layered, home):
     layered("plugin", value="other")
     (home / "config.yaml").write_text(f"plugins:\n  it:\n    token: &a {SECRET}\n")
@@ -181,6 +183,7 @@ def test_a_secret_in_a_broken_user_file_is_not_quoted(btplug, layered, home):
         assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
     [

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import hostile_server
 import pytest
-from hostile_server import OK, Hostile, answering, recording, reply
+from hostile_server import OK, SHIPPED, Hostile, answering, recording, reply
 
 from btplug.errors import Cut, Late, Refused
 
@@ -126,6 +128,35 @@ def test_a_slow_look_up_ends_at_the_deadline(form, monkeypatch):
         "waited 0.4 s for the address of slow.test:80: no bytes had arrived"
     )
     assert caught.value.delivered is False
+
+
+HANGING = """
+import socket, threading
+from btplug import Peer, TransportError, TransportPluginRegistry
+real = socket.getaddrinfo
+def hang(host, *args, **keywords):
+    if not keywords.get("flags"):
+        threading.Event().wait(60)
+    return real(host, *args, **keywords)
+socket.getaddrinfo = hang
+registry = TransportPluginRegistry()
+assert not registry.discover_plugins({shipped!r})
+try:
+    registry["http"].receive(Peer("http://slow.test/"), timeout=0.1)
+except TransportError as exc:
+    print(exc.kind)
+"""
+
+
+def test_a_look_up_that_hangs_does_not_keep_the_process():
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING.format(shipped=str(SHIPPED))],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+    assert (done.stdout, done.stderr) == ("late\n", "")
 
 
 def test_the_next_address_of_a_name_is_tried(form, monkeypatch, free_port):

@@ -15,14 +15,41 @@ from btplug.errors import Cut
 form, open_form = hostile_server.form, hostile_server.open_form
 
 
-def test_a_server_that_closes_after_each_reply_fails_nobody(form):
-    """0 of 20, for GET and POST alike: the server announces nothing and closes."""
+def test_a_server_that_closes_after_each_reply_fails_no_get(form):
+    """0 of 20: the server announces nothing, and closes while it is asked again."""
     with Hostile(then_close(OK)) as server:
         for _ in range(20):
             assert form.receive(server.url).body == b"ok"
-            assert form.send(server.url, b"x").body == b"ok"
 
-    assert len(server.lines) == 40
+
+def test_a_post_never_goes_into_a_connection_that_was_closed(form):
+    closed = threading.Semaphore(0)
+
+    def script(line):
+        line.request()
+        line.send(OK)
+        line.sock.close()
+        closed.release()
+
+    with Hostile(script) as server:
+        for _ in range(20):
+            assert form.send(server.url, b"x").body == b"ok"
+            assert closed.acquire(timeout=5)
+        assert len(server.lines) == 20
+
+
+def test_a_post_waits_for_a_server_that_is_about_to_close(form):
+    """The close comes 3 ms after the reply; the next POST is there before it."""
+
+    def script(line):
+        line.request()
+        line.send(OK)
+        time.sleep(0.003)
+
+    with Hostile(script) as server:
+        for _ in range(5):
+            assert form.send(server.url, b"x").body == b"ok"
+        assert len(server.lines) == 5
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.0002, 0.001, 0.003])

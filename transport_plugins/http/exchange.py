@@ -129,8 +129,10 @@ class Exchange:
         self.ended = not data
         self._tail = data[-5:] if len(data) >= 5 else (self._tail + data)[-5:]
         if self.incoming is None:
+            # The end may lie across two reads.
+            start = max(0, len(self.head) - 3)
             self.head += data
-            self._check_head(ended=b"\r\n\r\n" in data)
+            self._check_head(ended=self.head.find(b"\r\n\r\n", start) >= 0)
 
     def _check_head(self, *, ended: bool) -> None:
         limit = self._config.max_head

@@ -47,8 +47,6 @@ class Incoming:
             raise self._large("max_head", f"found {size:,} bytes of headers", "bytes")
         self.headers = tuple((n.decode("latin-1"), _text(v)) for n, v in raw)
         named = {name.lower(): value for name, value in self.headers}
-        if status == 101:
-            raise self._bad("found a switch of protocols that nobody asked for")
         self.chunked = "transfer-encoding" in named
         if self.chunked and "content-length" in named:
             raise self._bad("found both Content-Length and Transfer-Encoding")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PIECE = 64 * 1024
 # Seconds from a reply on, and at least, in which the peer's closing is awaited.
-_WATCHED, _LEAST = 0.01, 0.001
+_WATCHED, _LEAST = 0.02, 0.001
 
 
 def readable(sock: Any, seconds: float = 0.0) -> bool:  # asyncio's stand-in too
@@ -70,7 +70,8 @@ class Wire:
         """
         if self.uses != 1 or exchange.safe:
             return 0.0
-        return max(_LEAST, _WATCHED - (monotonic() - self._rested))
+        young = _WATCHED - (monotonic() - self._rested)
+        return min(exchange.left(), max(_LEAST, young))
 
     def begin(self, exchange: Exchange, occupied: bool) -> list[bytes]:
         """Return what is to be sent now.

@@ -1,0 +1,283 @@
+"""``config``, ``enable`` and ``disable``; what works though files are broken."""
+
+import json
+
+import pytest
+
+CONFIG = "word: hello\ncount: 5\n"
+
+
+@pytest.fixture
+def it(command):
+    return command("it", config=CONFIG)
+
+
+def rows(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+# -- config
+
+
+def test_config_path_shows_every_place(btplug, home):
+    assert rows(btplug("config", "path", "--json")) == {
+        "config": f"{home}/config.yaml",
+        "settings": f"{home}/settings/",
+        "plugins": str(home),
+        "cache": f"{home}/cache",
+        "state": f"{home}/state",
+    }
+
+
+def test_config_show_names_the_origin_of_each_value(btplug, it, home):
+    (home / "config.yaml").write_text("plugins:\n  it:\n    word: user\n")
+    btplug("config", "set", "it.count", "7")
+
+    shown = rows(btplug("config", "show", "it", "--json", BTPLUG_IT__EXTRA="env"))
+
+    assert shown == [
+        {"key": "count", "value": "7", "origin": f"{home}/settings/it/count"},
+        {"key": "extra", "value": "env", "origin": "BTPLUG_IT__EXTRA"},
+        {"key": "word", "value": "user", "origin": f"{home}/config.yaml:3"},
+    ]
+
+
+def test_config_show_without_a_name_shows_btplug_s_own(btplug, home):
+    btplug("config", "set", "stop_limit", "3")
+
+    shown = {
+        r["key"]: r
+        for r in rows(btplug("config", "show", "--json", BTPLUG_LOG_LEVEL="info"))
+    }
+
+    assert shown["start_limit"] == {
+        "key": "start_limit",
+        "value": 5.0,
+        "origin": "default",
+    }
+    assert shown["stop_limit"]["value"] == "3"
+    assert shown["stop_limit"]["origin"] == f"{home}/settings/_btplug/stop_limit"
+    assert shown["log_level"]["origin"] == "BTPLUG_LOG_LEVEL"
+
+
+def test_config_set_and_unset_are_undone_by_one_another(btplug, home, command):
+    command(
+        "it",
+        "return self.word",
+        initialize='self.word = config["word"]',
+        config="word: mine",
+    )
+
+    done = btplug("config", "set", "it.word", "new")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"set: {home}/settings/it/word\n"
+    assert btplug("run", "it").stdout == "new\n"
+
+    done = btplug("config", "unset", "it.word")
+    assert done.stderr == f"removed: {home}/settings/it/word\n"
+    assert btplug("run", "it").stdout == "mine\n"
+
+
+def test_config_set_never_rewrites_the_user_s_file(btplug, it, home):
+    text = "# mine\nplugins:\n  it: {word: user}  # keep\n"
+    (home / "config.yaml").write_text(text)
+
+    btplug("config", "set", "it.word", "new")
+
+    assert (home / "config.yaml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("secret words\n", "secret words"),
+        ("a\nb\n", "a\nb"),
+        ("", ""),
+        ("caf\u00e9", "caf\u00e9"),
+    ],
+)
+def test_config_set_reads_a_value_from_stdin(typed, kept, btplug, it, home):
+    done = btplug("config", "set", "it.word", "-", input=typed)
+
+    assert done.returncode == 0
+    assert (home / "settings" / "it" / "word").read_text() == kept
+
+
+def test_config_set_refuses_what_is_no_text(shell, it, home):
+    done = shell(r"printf 'a\377' | $B config set it.word -")
+
+    assert done.returncode == 2
+    assert "UTF-8" in done.stderr
+    assert not (home / "settings").exists()
+
+
+def test_config_set_with_a_closed_stdin_is_a_usage_error(shell, it, home):
+    done = shell("$B config set it.word - <&-")
+
+    assert done.returncode in (0, 2)
+    assert "Traceback" not in done.stderr
+    assert "defect" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "word",
+        "it",
+        "it.",
+        ".word",
+        "it.a-b",
+        "../x.y",
+        "it.../x",
+        "it./x",
+        "it.\udcff",
+        "no such.word",
+    ],
+)
+def test_config_set_refuses_a_key_that_is_none_and_writes_nothing(
+    key, btplug, it, home
+):
+    done = btplug("config", "set", key, "x")
+
+    assert done.returncode == 2
+    assert "expected PLUGIN.KEY or one of log_file, log_level" in done.stderr
+    assert not (home / "settings").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("start_limit", "soon"),
+        ("start_limit", "-1"),
+        ("stop_limit", "0"),
+        ("start_limit", "inf"),
+        ("start_limit", "nan"),
+        ("log_level", "loud"),
+    ],
+)
+def test_config_set_refuses_a_wrong_value_of_btplug_s_own(key, value, btplug, home):
+    done = btplug("config", "set", key, "--", value)
+
+    assert done.returncode in (2, 4)
+    assert value in done.stderr
+    assert not (home / "settings").exists()
+
+
+def test_what_config_set_wrote_is_the_operator_s_alone(shell, btplug, it, home):
+    for umask in ("000", "022"):
+        shell(f"umask {umask}; $B config set it.word x; $B disable it; $B enable it")
+
+    open_to_others = [
+        p for p in [home, *home.rglob("*")]
+        if p.stat().st_mode & 0o022 and "cli_plugins" not in p.parts
+    ]  # fmt: skip
+    assert open_to_others == []
+
+
+def test_a_new_home_is_closed_to_others_whatever_the_umask(shell, tmp_path):
+    """Whoever may write into it can put plugins there that the operator then runs."""
+    home = tmp_path / "new" / "btplug"
+
+    done = shell(
+        "umask 000; $B config set start_limit 5; $B list", BTPLUG_HOME=str(home)
+    )
+
+    assert done.returncode == 0
+    assert {oct(p.stat().st_mode & 0o022) for p in [home, *home.rglob("*")]} == {"0o0"}
+
+
+# -- enable and disable
+
+
+def test_disable_and_enable_work_for_a_broken_plugin_too(btplug, command):
+    command("bad", api=9)
+    command("worse", top="raise SystemExit")
+
+    for name in ("bad", "worse"):
+        assert btplug("disable", name).stderr == f"{name} is disabled\n"
+    assert btplug("run", "worse").returncode == 4
+    assert "'worse' is disabled" in btplug("run", "worse").stderr
+    for name in ("bad", "worse"):
+        assert btplug("enable", name).stderr == f"{name} is enabled\n"
+    assert "called exit during load" in btplug("run", "worse").stderr
+
+
+def test_a_plugin_that_is_gone_can_still_be_enabled(btplug, it):
+    """Else its mark stays for a plugin that comes later under the same name."""
+    btplug("disable", "it")
+    it.rename(it.parent.parent / "gone")
+
+    assert btplug("enable", "it").stderr == "it is enabled\n"
+
+
+def test_enable_of_what_is_enabled_is_no_error(btplug, it):
+    done = btplug("enable", "it")
+
+    assert (done.returncode, done.stderr) == (0, "it is not disabled\n")
+
+
+def test_a_disabled_plugin_is_listed_and_offered_by_no_help(btplug, it):
+    btplug("disable", "it")
+
+    row = next(r for r in rows(btplug("list", "--json")) if r["name"] == "it")
+    assert (row["state"], row["error"]) == (
+        "disabled",
+        "enable it with: btplug enable it",
+    )
+    assert "Do it" not in btplug("--help").stdout
+    assert btplug("it").returncode == 4
+
+
+# -- recovery: what must work though the operator's own files are broken
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"plugins: [",
+        b"nope: 1\n",
+        b"\xff",
+        b"- x\n",
+        b"plugins: 5\n",
+        b"log_level: 5\nstart_limit: soon\n",
+    ],
+)
+def test_recovery_works_with_a_broken_user_file(content, btplug, it, home):
+    (home / "config.yaml").write_bytes(content)
+
+    for words in (
+        ["list"], ["--help"], ["config", "path"], ["config", "set", "it.word", "x"],
+        ["disable", "it"], ["enable", "it"], ["info", "it"], ["--version"],
+    ):  # fmt: skip
+        assert btplug(*words).returncode == 0, words
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"a: 1\nb: c: d\n", ":2: found broken YAML"),
+        (b"\nnope: 1\n", ":2: nope: found an unknown key, expected one of log_file"),
+        (b"plugins:\n  it: 5\n", ":2: plugins.it: found 5 (int), expected a mapping"),
+        (b"start_limit: soon\n", ":1: start_limit: found 'soon', expected a number"),
+        (b"plugins: 5\n", ":1: plugins: found 5"),
+    ],
+)
+def test_a_broken_user_file_is_exit_4_with_its_line_when_a_plugin_runs(
+    content, what, btplug, it, home
+):
+    (home / "config.yaml").write_bytes(content)
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 4
+    assert f"{home}/config.yaml{what}" in done.stderr
+
+
+def test_a_user_file_that_is_a_folder_is_told_so(btplug, it, home):
+    (home / "config.yaml").mkdir()
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 4
+    assert f"{home}/config.yaml: found a folder, expected a regular file" in done.stderr

@@ -1,0 +1,161 @@
+"""Ctrl-C and SIGTERM, at every moment of a run."""
+
+import signal
+import time
+
+import pytest
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+WAITING = 'mark("executing")\ntime.sleep(60)'
+WAITING_ASYNC = """
+async def execute(self, data=None):
+    import asyncio
+    mark("executing")
+    try:
+        await asyncio.sleep(60)
+    finally:
+        mark("cancelled")
+"""
+WAITING_ROWS = """
+yield {"row": 1}
+mark("executing")
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+@pytest.mark.parametrize("body", [WAITING, WAITING_ASYNC, WAITING_ROWS])
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
+def test_a_signal_while_executing_shuts_down_and_ends_with_its_code(
+    number, body, flags, start, command, transport, marks
+):
+    transport("one", shutdown='mark("one stopped")')
+    command("it", body, shutdown='mark("stopped")', transports="[one]")
+    running = start("run", "it", *flags)
+    marks.wait_for("executing")
+
+    running.signal(number)
+
+    assert running.end() == CODES[number]
+    assert [w for w in marks() if w != "cancelled"] == [
+        "executing", "stopped", "one stopped",
+    ]  # fmt: skip
+    assert running.errors.strip() == ""
+
+
+def test_a_signal_cancels_what_an_async_plugin_was_waiting_for(start, command, marks):
+    command("it", WAITING_ASYNC, shutdown='mark("stopped")')
+    running = start("run", "it")
+    marks.wait_for("executing")
+
+    running.signal(signal.SIGINT)
+
+    assert running.end() == 130
+    assert marks() == ["executing", "cancelled", "stopped"]
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_plugin_cannot_catch_the_signal_as_an_exception_of_its_own(
+    number, start, command, marks
+):
+    body = """
+    try:
+        mark("executing")
+        time.sleep(60)
+    except Exception:
+        mark("caught")
+    """
+    command("it", body, shutdown='mark("stopped")')
+    running = start("run", "it")
+    marks.wait_for("executing")
+
+    running.signal(number)
+
+    assert running.end() == CODES[number]
+    assert marks() == ["executing", "stopped"]
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"top": 'mark("busy")\ntime.sleep(60)'},
+        {"initialize": 'mark("busy")\ntime.sleep(60)'},
+        {"initialize": 'async def initialize(self, config):\n    import asyncio\n    mark("busy")\n    await asyncio.sleep(60)'},
+    ],
+    ids=["import", "initialize", "async initialize"],
+)  # fmt: skip
+def test_a_signal_while_a_plugin_starts_ends_at_once(
+    number, parts, start, command, transport, marks
+):
+    transport("one", shutdown='mark("one stopped")')
+    command("it", shutdown='mark("never")', transports="[one]", **parts)
+    running = start("run", "it")
+    marks.wait_for("busy")
+
+    begun = time.monotonic()
+    running.signal(number)
+
+    assert running.end() == CODES[number]
+    assert time.monotonic() - begun < 1.5
+    assert marks() == ["busy", "one stopped"]
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_signal_while_transports_start_ends_at_once(
+    number, start, command, transport, marks
+):
+    transport("one", shutdown='mark("one stopped")')
+    for name in ("two", "three"):
+        transport(name, f'wait_for("go")\nmark("busy-{name}")\ntime.sleep(60)')
+    command("it", 'mark("executing")', transports="[two, one, three]")
+    running = start("run", "it")
+    marks.add("go")
+    marks.wait_for("busy-two")
+    marks.wait_for("busy-three")
+
+    begun = time.monotonic()
+    running.signal(number)
+
+    assert running.end() == CODES[number]
+    assert time.monotonic() - begun < 1.5
+    assert "executing" not in marks()
+    assert running.errors.strip() == ""
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_second_signal_during_a_shutdown_ends_at_once(number, start, command, marks):
+    command("it", WAITING, shutdown='mark("stopping")\ntime.sleep(60)')
+    running = start("run", "it", BTPLUG_STOP_LIMIT="30")
+    marks.wait_for("executing")
+    running.signal(signal.SIGINT)
+    marks.wait_for("stopping")
+
+    begun = time.monotonic()
+    running.signal(number)
+
+    assert running.end() == CODES[number]
+    assert time.monotonic() - begun < 1
+
+
+def test_a_background_job_that_ignores_ctrl_c_ignores_it_during_shutdown_too(
+    start, command, marks
+):
+    """A shell starts ``btplug … &`` in a script with SIGINT ignored."""
+    body = 'mark("executing")\nwait_for("go")'
+    command("it", body, shutdown='mark("stopping")\nwait_for("end")\nmark("stopped")')
+    running = start(
+        "run",
+        "it",
+        prefix=["sh", "-c", "trap '' INT; exec \"$@\"", "-"],
+        BTPLUG_STOP_LIMIT="20",
+    )
+    marks.wait_for("executing")
+    running.signal(signal.SIGINT)
+    marks.add("go")
+    marks.wait_for("stopping")
+    running.signal(signal.SIGINT)
+    marks.add("end")
+
+    assert running.end() == 0
+    assert marks()[-1] == "stopped"
