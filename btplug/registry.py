@@ -186,7 +186,8 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
     def shut_down(self) -> list[BtplugError]:
         """Shut all live plugins down, the last started first; return what failed."""
         errors: list[BtplugError] = []
-        lives = self._lives.values()
+        # One that is still starting holds its lock; nobody waits for it here.
+        lives = [life for life in self._lives.values() if life.call is not None]
         for life in sorted(lives, key=lambda life: life.since, reverse=True):
             try:
                 self._stop(life)

@@ -179,11 +179,11 @@ def show_rows(
     table += [[cell(row.get(name)) for name in names] for row in rows]
     if not names:
         return
-    if out.isatty():
+    widths = [max(map(width, column)) for column in zip(*table, strict=True)]
+    if out.isatty() and _has_room(widths):
         _draw(table, numeric, header, out)
         out.flush()
         return
-    widths = [max(map(width, column)) for column in zip(*table, strict=True)]
     for cells in table:
         _line(
             [
@@ -194,6 +194,14 @@ def show_rows(
             out,
         )
     out.flush()
+
+
+def _has_room(widths: list[int]) -> bool:
+    """Tell whether the terminal can fold cells; too narrow, it would lose some."""
+    from shutil import get_terminal_size
+
+    least = sum(min(wide, 8) + 2 for wide in widths)
+    return least <= get_terminal_size().columns
 
 
 def _draw(

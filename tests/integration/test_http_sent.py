@@ -59,6 +59,7 @@ def test_what_may_not_be_sent_is_refused_before_connecting(form, wrong):
         "http://[::1/",
         "http://a b/",
         "no-url",
+        pytest.param("http://127.0.0.1/" + "a" * 70_000, id="70 KB"),
     ],
 )
 def test_a_url_that_is_none_is_refused_without_showing_a_password(form, url):

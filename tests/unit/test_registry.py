@@ -939,6 +939,16 @@ def test_a_plugin_that_was_removed_is_not_brought_back_to_life():
     assert starts == []
 
 
+def test_a_plugin_that_is_being_removed_is_unknown_already():
+    """Between two steps of another thread's deregister_plugin."""
+    registry = cli("wallet")
+    registry._lives["wallet"].removed = True
+
+    for ask in (registry.get_plugin, registry.execute_plugin, registry.__getitem__):
+        with pytest.raises(UnknownPlugin, match="no plugin named 'wallet'"):
+            ask("wallet")
+
+
 def test_initialize_and_shutdown_may_run_off_the_main_thread():
     class Where(Recorder):
         def initialize(self, config):
