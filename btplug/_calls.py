@@ -230,10 +230,13 @@ def failure(
         reason = f"it called exit with {exc.code!r}"
     else:
         reason = reason_of(exc)
+    fix = "see the traceback with BTPLUG_DEBUG=1"
+    if isinstance(exc, SystemExit):
+        fix = "return, or raise btplug.PluginExit(CODE) to choose the exit code"
     return error(
         f"{what or f'{name} failed'}: {reason}",
         where=place(exc, root),
-        fix="see the traceback with BTPLUG_DEBUG=1",
+        fix=fix,
         plugin=name,
     )
 

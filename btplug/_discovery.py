@@ -103,8 +103,8 @@ class Finder:
         return None
 
     def transports(self) -> list[str]:
-        """Return the names that some place offers as a transport, sorted."""
-        names: set[str] = set()
+        """Return the names that some place offers as a transport, places in order."""
+        names: dict[str, None] = {}
         for place in self.places:
             spots = (
                 installed_spots(self.home)
@@ -116,8 +116,8 @@ class Finder:
                     for spot in shelf_spots(shelf, kind, place.source)
                 ]
             )
-            names.update(spot.name for spot in spots if spot.kind != "cli")
-        return sorted(names)
+            names |= dict.fromkeys(spot.name for spot in spots if spot.kind != "cli")
+        return list(names)
 
 
 def spots_of(place: Place, name: str) -> list[Spot]:
@@ -158,6 +158,13 @@ def read_spot(spot: Spot) -> Manifest:
     Raises:
         ManifestError: It is broken, or its folder or shelf says another thing.
     """
+    if spot.package and not all(p.isidentifier() for p in spot.package.split(".")):
+        raise ManifestError(
+            f"the entry point {spot.name!r}: found {spot.package!r}, "
+            "expected the sub-package that holds config.yaml",
+            where=spot.root,
+            fix="name the package alone, without a class",
+        )
     folder = os.path.basename(spot.root)
     manifest = read_manifest(spot.root, package=spot.package, source=spot.source)
     if not spot.package and folder not in folder_names(manifest.name):

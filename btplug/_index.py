@@ -150,6 +150,8 @@ class Listing:
         # A shadowed or disabled row says nothing of what the file holds.
         if row is None or old is None or old != now or row.state != "ready":
             row = _read(spot, path)
+        # The same folder may be found by another way today.
+        row = row._replace(source=spot.source)
         if len(twins) > 1:
             error = clash(spot.name, twins).line()
             return row._replace(state="broken", error=error)

@@ -82,11 +82,15 @@ def _offered(roots: list[str]) -> list[Spot]:
 
 def _spots(distribution: Distribution) -> Iterator[Spot]:
     for point in distribution.entry_points:
-        package = point.value.strip()
-        parts = package.split(".")
-        if point.group in GROUPS and all(part.isidentifier() for part in parts):
-            root = _root(distribution, package)
-            yield Spot(point.name, GROUPS[point.group], root, "installed", package)
+        if point.group not in GROUPS:
+            continue
+        package = ascii(point.value.strip())[1:-1][:200]
+        # One that names no package is listed as broken: its author wonders otherwise.
+        good = all(part.isidentifier() for part in package.split("."))
+        root = (
+            _root(distribution, package) if good else str(distribution.locate_file(""))
+        )
+        yield Spot(point.name, GROUPS[point.group], root, "installed", package)
 
 
 def _root(distribution: Distribution, package: str) -> str:

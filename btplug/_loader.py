@@ -7,8 +7,9 @@ import re
 import sys
 import threading
 from importlib import import_module
+from inspect import iscoroutinefunction
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from btplug.errors import PluginLoadError, reason_of
 from btplug.manifest import API, Manifest, Permissions, is_name
@@ -67,12 +68,42 @@ def check_class(found: object, kind: str, name: str, where: str) -> None:
     elif missing := sorted(getattr(found, "__abstractmethods__", ())):
         what = f"found {name} without {', '.join(missing)}, expected all of the methods"
         fix = f"write {missing[0]}, if only with a docstring as its body"
+    elif not _is_config(config := getattr(found, "Config", None)):
+        what = f"found the Config {config!r}, expected a dataclass or a msgspec.Struct"
+        fix = "write @dataclass above it"
+    elif type(cast("Any", found).execute).__module__.partition(".")[0] == "click":
+        what = f"found {name}.execute as a whole Click command, expected a method"
+        fix = "remove @click.command(): options and arguments alone"
     elif issubclass(found, TransportPlugin) and not has_send(found):
         what = f"found {name} with neither send nor asend, expected one of them"
         fix = "write one; the other is derived from it"
+    elif issubclass(found, TransportPlugin) and not _are_schemes(found.schemes):
+        what = (
+            f"found schemes = {found.schemes!r}, expected a tuple of lower-case names"
+        )
+        fix = "write, for example: schemes = ('http', 'https')"
+    elif issubclass(found, TransportPlugin) and iscoroutinefunction(found.send):
+        what = f"found {name}.send written with async def, expected a plain method"
+        fix = "call it asend: send is derived from it"
     else:
         return
     raise PluginLoadError(what, where=where, fix=fix)
+
+
+def _is_config(config: object) -> bool:
+    return config is None or (
+        isinstance(config, type)
+        and (
+            hasattr(config, "__dataclass_fields__")
+            or hasattr(config, "__struct_fields__")
+        )
+    )
+
+
+def _are_schemes(schemes: object) -> bool:
+    return isinstance(schemes, (tuple, list)) and all(
+        isinstance(s, str) and s and s == s.lower() for s in schemes
+    )
 
 
 def manifest_of(cls: type, kind: str) -> Manifest:

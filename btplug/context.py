@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
 
+from btplug._lending import Transports
 from btplug._loop import HomeLoop
-from btplug.errors import BtplugError, Unsupported, UsageError
+from btplug.errors import (
+    BtplugError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     import logging
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from btplug.message import Peer
-    from btplug.plugin import Transport, TransportPlugin
+    from btplug.plugin import Transport
     from btplug.settings import Settings
 
 T = TypeVar("T")
@@ -51,96 +54,6 @@ class Screen:
         if default is not None:
             return default
         raise nobody(question)
-
-
-class Transports(Mapping[str, "Transport"]):
-    """The started transports by name, read-only.
-
-    A broken one is not iterated over; asking for it raises why it is broken.
-    """
-
-    def __init__(self) -> None:
-        self._live: dict[str, Transport] = {}
-        self._broken: dict[str, BtplugError] = {}
-        self._broken_schemes: dict[str, BtplugError] = {}
-        self._lock = threading.Lock()  # transports start side by side
-
-    def __getitem__(self, name: str) -> Transport:
-        if error := self._broken.get(name):
-            raise error
-        return self._live[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._live
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._live))
-
-    def __len__(self) -> int:
-        return len(self._live)
-
-    def lend(self, name: str, plugin: TransportPlugin) -> None:
-        """Add a started transport (the host's part)."""
-        lent = cast("Transport", _Lent(plugin))
-        with self._lock:
-            self._broken = {k: v for k, v in self._broken.items() if k != name}
-            reasons = list(self._broken.values())
-            self._broken_schemes = {
-                s: e for s, e in self._broken_schemes.items() if e in reasons
-            }
-            # By name, not by who was ready first: of two that serve a scheme the
-            # same one sends every time.
-            self._live = dict(sorted({**self._live, name: lent}.items()))
-
-    def mark_broken(
-        self, name: str, error: BtplugError, schemes: tuple[str, ...] = ()
-    ) -> None:
-        """Keep why a transport did not start (the host's part).
-
-        Args:
-            schemes: What it serves; empty where its code could not be loaded.
-        """
-        # Code that did not load does not say its schemes; its name is the best guess.
-        served = dict.fromkeys(schemes or (name,), error)
-        with self._lock:
-            self._broken_schemes = {**self._broken_schemes, **served}
-            self._broken = {**self._broken, name: error}
-
-    def withdraw(self, name: str, plugin: TransportPlugin | None = None) -> None:
-        """Forget a transport that was lent, if it is *plugin* (the host's part)."""
-        with self._lock:
-            lent = self._live.get(name)
-            if lent is not None and (plugin is None or lent.send == plugin.send):
-                self._live = {k: v for k, v in self._live.items() if k != name}
-
-    def for_scheme(self, scheme: str) -> Transport:
-        for transport in self._live.values():
-            if scheme in transport.schemes:
-                return transport
-        if error := self._broken_schemes.get(scheme):
-            raise error
-        known = sorted({s for t in self._live.values() for s in t.schemes})
-        raise Unsupported(
-            f"no transport for the scheme {scheme!r}, "
-            f"expected one of {', '.join(known) or 'none: no transport is started'}",
-            fix="name the transport under 'transports:' in the plugin's config.yaml",
-            delivered=False,
-        )
-
-
-class _Lent:
-    """The contract's methods of a transport and nothing else of it.
-
-    A plugin sees the same whether it runs in this process or in a confined one.
-    """
-
-    __slots__ = (
-        "areceive", "asend", "execute", "health", "receive", "schemes", "send",
-    )  # fmt: skip
-
-    def __init__(self, plugin: TransportPlugin) -> None:
-        for name in self.__slots__:
-            setattr(self, name, getattr(plugin, name))
 
 
 class _Shared:
@@ -227,7 +140,14 @@ class Context:
     @property
     def state_dir(self) -> str:
         """The plugin's own folder for what it keeps, made when first asked for."""
-        return self._shared.settings.home.state(self.plugin or "btplug")
+        try:
+            return self._shared.settings.home.state(self.plugin or "btplug")
+        except OSError as exc:
+            raise BtplugError(
+                f"the folder for a plugin's state cannot be made ({exc.strerror})",
+                where=exc.filename,
+                fix="make the folder writable, or choose another with BTPLUG_HOME",
+            ) from exc
 
     @property
     def home(self) -> HomeLoop:

@@ -79,6 +79,18 @@ class Settings:
             found[key] = Setting(text, f"--set {key}", is_text=True)
         return found
 
+    def owners(self) -> list[str]:
+        """Return the names for which the user has settings, whether or not they exist.
+
+        Raises:
+            ConfigError: The user's config.yaml is broken.
+        """
+        try:
+            written = os.listdir(os.path.dirname(self.home.written("x")))
+        except OSError:
+            written = []
+        return sorted({*self._user_file(), *written} - {"", "_btplug"})
+
     def host(self, key: str) -> float | str:
         """Return a setting of btplug itself: see HOST.
 

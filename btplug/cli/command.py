@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 _JSON = "btplug_json"
 
 
+# Options of btplug that are often written behind the plugin's name.
+_PLACES = {
+    "--set": "btplug run --set KEY=VALUE",
+    "--plugin-dir": "btplug --plugin-dir DIR run",
+    "--in-process": "btplug --in-process run",
+    "--log-file": "btplug --log-file FILE run",
+    "--log-level": "btplug --log-level LEVEL run",
+}
+
+
 class PluginCommand(click.Command):
     """A command whose help page ends with the plugin's configuration."""
 
@@ -33,6 +43,15 @@ class PluginCommand(click.Command):
         # Before parsing, which may fail: errors say whose command it was.
         click.get_current_context().meta["btplug.plugin"] = self.name
         return super().make_context(*args, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            if place := _PLACES.get(exc.option_name):
+                what = f"{exc.option_name} stands before the plugin's name"
+                raise click.UsageError(f"{what}: {place} {self.name}", ctx) from exc
+            raise
 
     def get_help(self, ctx: click.Context) -> str:
         return escape(super().get_help(ctx), keep="\n")

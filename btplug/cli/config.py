@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import click
 
 from btplug.cli.lazy import complete_name, host_of
+from btplug.cli.report import warn
+from btplug.errors import BtplugError, PluginError
 
 
 @click.group("config")
@@ -71,6 +74,12 @@ def set_key(ctx: click.Context, key: str, value: str) -> None:
     if value == "-":
         value = sys.stdin.read().removesuffix("\n")
     _write(ctx, key, value)
+    owner = key.rpartition(".")[0]
+    with suppress(PluginError):  # a broken plugin has a name all the same
+        if owner and host_of(ctx).look_up(owner) is None:
+            what = f"there is no plugin {owner!r}: nothing reads this yet"
+            fix = "see the names with: btplug list"
+            warn(BtplugError(what, fix=fix), json=False)
 
 
 @command.command("unset")
@@ -82,7 +91,6 @@ def unset_key(ctx: click.Context, key: str) -> None:
 
 
 def _write(ctx: click.Context, key: str, value: str | None) -> None:
-    from btplug.errors import BtplugError
     from btplug.settings import write_setting
 
     try:

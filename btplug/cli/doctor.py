@@ -11,6 +11,7 @@ import btplug
 from btplug.cli.lazy import host_of
 from btplug.cli.output import show_json, show_rows
 from btplug.cli.transports import trial
+from btplug.config import nearest
 from btplug.errors import BtplugError
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ _LIBRARIES = ("click", "httpx", "msgspec", "platformdirs", "pyyaml", "rich")
 def command(ctx: click.Context, as_json: bool) -> int:
     """Check btplug and every plugin; start the transports and time them.
 
-    Exit 0 only when nothing is broken.
+    Exit 0 only when nothing is broken. Commands are checked by their manifests; their
+    code is not run.
     """
     host = host_of(ctx)
     found = _found(host)
@@ -45,6 +47,7 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
     started: dict[str, tuple[float, BtplugError | None]] = {}
     try:
         started = trial(host)
+        settings += _wrong_settings(host, {str(row["name"]) for row in rows})
     except BtplugError as exc:
         settings.append({"error": exc.what, "fix": exc.fix})
     plugins: list[dict[str, object]] = []
@@ -66,6 +69,23 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
         "settings": settings,
         "plugins": plugins,
     }
+
+
+def _wrong_settings(host: Host, names: set[str]) -> list[dict[str, object]]:
+    """Check btplug's own settings, and for whom the others are."""
+    from btplug.settings import HOST, Settings
+
+    settings = Settings(host.home)
+    for key in HOST:
+        settings.host(key)
+    return [
+        {
+            "error": f"found settings for {owner!r}, expected the name of a plugin",
+            "fix": nearest(owner, names) or "remove them, or install the plugin",
+        }
+        for owner in settings.owners()
+        if owner not in names
+    ]
 
 
 def _versions() -> list[dict[str, object]]:

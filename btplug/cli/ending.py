@@ -153,7 +153,7 @@ def end(code: int, *, json: bool) -> NoReturn:
     atexit._run_exitfuncs()
     try:
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
+            if stream is not None and not stream.closed:
                 stream.flush()
     except BrokenPipeError:
         code = code or 141

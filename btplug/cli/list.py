@@ -28,7 +28,7 @@ def command(ctx: click.Context, kind: str | None, as_json: bool) -> None:
             "version": row.version,
             "state": row.state,
             "source": row.source,
-            "summary": row.summary or row.error,
+            "summary": row.error or row.summary,
         }
         for row in listing.rows(kind)
     ]

@@ -36,6 +36,13 @@ def show(execute: Callable[[], object], host: Host, manifest: Manifest) -> None:
     except (BtplugError, PluginExit, OSError):
         raise
     except Exception as exc:
+        if host.out.closed:
+            raise PluginFailed(
+                f"{manifest.name} closed sys.stdout",
+                where=manifest.path,
+                fix="leave it open: return what is to be shown, or print it",
+                plugin=manifest.name,
+            ) from exc
         # What a plugin returned may fail when it is iterated or asked for its text.
         raise failure(exc, manifest.name, manifest.root) from exc
 

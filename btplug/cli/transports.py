@@ -32,17 +32,23 @@ def start_for(target: Manifest, host: Host, context: Context) -> None:
     """
     needed = target.transports is not None
     found: dict[str, Manifest] = {}
+    if needed:
+        context.transports.withheld = [
+            "name the transport under 'transports:' in the plugin's config.yaml"
+        ]
     for name in host.finder.transports() if not needed else target.transports or ():
         try:
-            manifest = _allowed(name, host, needed=needed)
+            manifest, fix = _allowed(name, host, needed=needed)
         except BtplugError as exc:
             if needed:
                 raise _about(exc, name, target) from exc
             context.transports.mark_broken(name, exc)
             warn(exc, json=host.json_errors)
         else:
-            if manifest is not None:
+            if fix is None:
                 found[name] = manifest
+            elif manifest.kind == "transport":
+                context.transports.withheld.append(f"{name}: {fix}")
     for name, (_, error) in start_all(found.values(), host.transports).items():
         if error is None:
             config = type(host.transports[name]).Config
@@ -51,6 +57,10 @@ def start_for(target: Manifest, host: Host, context: Context) -> None:
             raise error
         else:
             warn(error, json=host.json_errors)
+    for scheme, first, other in context.transports.prefer(list(found)):
+        what = f"the scheme {scheme!r} is served by {first!r}, which comes first"
+        fix = f"disable one of them: btplug disable {other}"
+        warn(BtplugError(what, fix=fix, plugin=other), json=host.json_errors)
 
 
 def trial(host: Host) -> dict[str, Took]:
@@ -60,7 +70,8 @@ def trial(host: Host) -> dict[str, Took]:
     found: dict[str, Manifest] = {}
     for name in host.finder.transports():
         with suppress(BtplugError):
-            if manifest := _allowed(name, host, needed=False):
+            manifest, fix = _allowed(name, host, needed=False)
+            if fix is None:
                 found[name] = manifest
     return start_all(found.values(), host.transports)
 
@@ -99,8 +110,8 @@ def start_all(
     return took
 
 
-def _allowed(name: str, host: Host, *, needed: bool) -> Manifest | None:
-    """Return the manifest of a transport that may start; None: it may not.
+def _allowed(name: str, host: Host, *, needed: bool) -> tuple[Manifest, str | None]:
+    """Return the manifest of a transport, and what to do if it may not start.
 
     Raises:
         PluginError: It may not, and it is needed.
@@ -113,10 +124,10 @@ def _allowed(name: str, host: Host, *, needed: bool) -> Manifest | None:
     elif manifest.source == "plugin-dir" and not host.in_process:
         fix = "add --in-process, in front of the command, if you trust its code"
     else:
-        return manifest
+        return manifest, None
     if needed:
         raise PluginError(f"the transport {name!r} cannot be started", fix=fix)
-    return None
+    return manifest, fix
 
 
 def _about(error: BtplugError, name: str, target: Manifest) -> BtplugError:

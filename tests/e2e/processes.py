@@ -49,10 +49,21 @@ class Running:
         line, _, self._read = self._read.partition(b"\n")
         return line.decode()
 
+    def wait_until_it_blocks(self, seconds=20):
+        """Return once the pipe that nobody reads is full."""
+        until, before = time.monotonic() + seconds, b""
+        while True:
+            waiting = fcntl.ioctl(self.process.stdout, termios.FIONREAD, b"\0" * 4)
+            if waiting == before and int.from_bytes(waiting, "little") > 30_000:
+                return
+            assert time.monotonic() < until, self.errors
+            before = waiting
+            time.sleep(0.1)
+
     def signal(self, number):
         self.process.send_signal(number)
 
-    def end(self, seconds=20):
+    def end(self, seconds=10):
         """Wait for the end; return the exit code, as a shell would show it."""
         code = self.process.wait(seconds)
         return 128 - code if code < 0 else code

@@ -132,7 +132,7 @@ def test_a_shutdown_that_hangs_costs_the_stop_limit_and_stops_no_other(
     begun = time.monotonic()
     done = btplug("run", "it", BTPLUG_STOP_LIMIT="0.4")
 
-    assert time.monotonic() - begun < 0.4 + 1.5
+    assert time.monotonic() - begun < 0.4 + 2.5
     assert done.returncode == 1
     assert "it did not shut down in 0.4 s" in done.stderr
     assert "it failed: ValueError: first" in done.stderr
@@ -146,7 +146,7 @@ def test_the_stop_limit_is_two_seconds_if_nobody_says_otherwise(btplug, command)
     begun = time.monotonic()
     done = btplug("run", "it")
 
-    assert 1.9 < time.monotonic() - begun < 3.5
+    assert 1.9 < time.monotonic() - begun < 5
     assert done.returncode == 7
     assert "it did not shut down in 2 s" in done.stderr
 
@@ -167,7 +167,7 @@ def test_a_thread_left_running_is_named_and_costs_its_grace(btplug, command):
     begun = time.monotonic()
     done = btplug("run", "it")
 
-    assert time.monotonic() - begun < 2 + 1.5
+    assert time.monotonic() - begun < 2 + 3
     assert (done.returncode, done.stdout) == (0, "done\n")
     assert done.stderr == (
         "btplug: warning: the thread 'lost' was left running (join it in shutdown)\n"

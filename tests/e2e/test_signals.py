@@ -159,3 +159,44 @@ def test_a_background_job_that_ignores_ctrl_c_ignores_it_during_shutdown_too(
 
     assert running.end() == 0
     assert marks()[-1] == "stopped"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "flags"),
+    [
+        ("while True:\n    yield {'n': 'x' * 999}", []),
+        ("while True:\n    yield {'n': 'x' * 999}", ["--json"]),
+        ("while True:\n    print('x' * 999)", []),
+        ("return 'x' * 10_000_000", []),
+        # The pipe is full, and what is printed waits for the end of the process.
+        ("os.write(1, b'x' * 65_536)\nprint('y')", []),
+    ],
+)
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_signal_ends_a_run_whose_reader_has_stopped_reading(
+    body, flags, number, start, command, marks
+):
+    """As behind a pager that is left open."""
+    command("it", body, shutdown='mark("stopped")')
+    running = start("run", "it", *flags)
+    running.wait_until_it_blocks()
+
+    begun = time.monotonic()
+    running.signal(number)
+
+    assert running.end() == CODES[number]
+    assert time.monotonic() - begun < 2
+    assert marks() == ["stopped"]
+    assert running.errors.strip() == ""
+
+
+def test_what_was_printed_before_a_signal_is_not_lost(start, command, marks):
+    command("it", 'print("precious")\nmark("executing")\ntime.sleep(60)')
+    running = start("run", "it")
+    marks.wait_for("executing")
+
+    running.signal(signal.SIGINT)
+
+    assert running.end() == 130
+    assert running.rest() == "precious\n"

@@ -230,7 +230,7 @@ def test_a_scheme_that_no_transport_serves_is_unsupported():
 
     assert str(caught.value) == (
         "no transport for the scheme 'ws', expected one of test, tests\n"
-        "  fix:   name the transport under 'transports:' in the plugin's config.yaml"
+        "  fix:   install a transport for ws; what there is: btplug list"
     )
     assert caught.value.delivered is False
 

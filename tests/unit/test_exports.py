@@ -121,9 +121,10 @@ LOADS = {
     "Manifest": {"manifest", "config", "_yaml", "errors"},
     "CLIPlugin": {"plugin", "errors"},
     "Peer": {"message", "network", "errors"},
-    "Context": {"context", "_loop", "errors"},
+    "Context": {"context", "_lending", "_loop", "errors"},
     "CLIPluginRegistry": {
-        "registry", "_life", "_calls", "_loader", "_loop", "context", "plugin",
+        "registry", "_life", "_calls", "_loader", "_loop", "context", "_lending",
+        "plugin",
         "manifest", "config", "_yaml", "errors",
     },
 }  # fmt: skip

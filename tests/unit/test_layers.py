@@ -15,7 +15,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"config", "message", "_json"},
     {"manifest", "_secrets", "_fields"},
     {"plugin", "_userfile", "_installed"},
-    {"settings", "schema", "_discovery", "_loader"},
+    {"settings", "schema", "_discovery", "_lending", "_loader"},
     {"context", "_calls", "_index"},
     {"_life"},
     {"registry"},
