@@ -82,6 +82,8 @@ def read_bounded(path: str, size: int, error: type[BtplugError]) -> bytes:
     expected = "expected a regular file"
     try:
         fd = os.open(path, flags)
+    except NotADirectoryError as exc:
+        raise FileNotFoundError(exc.errno, exc.strerror, path) from exc
     except FileNotFoundError:
         raise
     except OSError as exc:

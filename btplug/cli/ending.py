@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from btplug.cli.stream import is_stuck
 from btplug.errors import BtplugError, Terminated
 
 if TYPE_CHECKING:
@@ -146,23 +148,29 @@ def end(code: int, *, json: bool) -> NoReturn:
 
     The interpreter's own tear-down costs 10 ms and does nothing more for anybody.
     """
+    # A signal from here on ends the process at once.
     with hurried(told=True):
         _wait_for_threads(json)
-    import atexit
+        atexit._run_exitfuncs()
+        code = _flush(code)
+        os._exit(code)
 
-    atexit._run_exitfuncs()
+
+def _flush(code: int) -> int:
+    """Flush what is still buffered; return the exit code, now that it is known."""
     try:
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None and not stream.closed:
+            told = code in (130, 143)
+            if not stream.closed and not (told and is_stuck(stream)):
                 stream.flush()
     except BrokenPipeError:
-        code = code or 141
+        return code or 141
     except OSError as exc:
         from btplug.cli.report import say
 
         say(f"btplug: error: the output could not be written: {exc.strerror}")
-        code = code or 1
-    os._exit(code)
+        return code or 1
+    return code
 
 
 def _wait_for_threads(json: bool) -> None:

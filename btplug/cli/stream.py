@@ -7,6 +7,8 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
+from btplug.errors import Terminated
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,6 +56,17 @@ class ResultStream:
             kept.close()
 
 
+def is_stuck(stream: TextIO) -> bool:
+    """Tell whether a flush would wait for a reader that has stopped reading."""
+    with suppress(OSError, ValueError, AttributeError):
+        import select
+
+        ready = select.poll()
+        ready.register(stream.fileno(), select.POLLOUT)
+        return not ready.poll(0)
+    return False
+
+
 @contextmanager
 def result_stream(*, json: bool, lasting: bool) -> Iterator[ResultStream]:
     """Provide the stream of a run.
@@ -68,8 +81,10 @@ def result_stream(*, json: bool, lasting: bool) -> Iterator[ResultStream]:
     try:
         yield stream
     finally:
+        told = isinstance(sys.exc_info()[1], (KeyboardInterrupt, Terminated))
         with suppress(OSError, ValueError):
-            stream.out.flush()
+            if not (told and is_stuck(stream.out)):
+                stream.out.flush()
         if lasting:
             _LASTING.append(stream)
         else:

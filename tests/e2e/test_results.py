@@ -157,6 +157,18 @@ def test_what_a_plugin_prints_is_on_stdout_where_the_result_is_text(btplug, comm
     assert sorted(done.lines) == ["1", "a", "a child", "printed", "written"]
 
 
+@pytest.mark.parametrize(
+    "ending", ["raise ValueError", "raise btplug.PluginExit(42)", "raise SystemExit"]
+)
+def test_what_was_printed_before_a_failure_is_not_lost(ending, btplug, command):
+    command("it", f'print("precious")\n{ending}')
+
+    done = btplug("run", "it")
+
+    assert done.returncode != 0
+    assert done.stdout == "precious\n"
+
+
 def test_data_that_is_drawn_comes_after_what_was_printed(btplug, command):
     command("it", 'print("first")\nreturn [{"a": 1}]')
 

@@ -138,6 +138,24 @@ def test_a_second_signal_during_a_shutdown_ends_at_once(number, start, command, 
     assert time.monotonic() - begun < 1
 
 
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_first_signal_during_a_shutdown_lets_all_others_finish(
+    number, start, command, transport, marks
+):
+    transport("one", shutdown='mark("one stopped")')
+    stopping = 'mark("stopping")\nwait_for("go")\nmark("stopped")'
+    command("it", 'return "fine"', shutdown=stopping, transports="[one]")
+    running = start("run", "it", BTPLUG_STOP_LIMIT="20")
+    marks.wait_for("stopping")
+
+    running.signal(number)
+    marks.add("go")
+
+    assert running.end() == CODES[number]
+    assert marks() == ["stopping", "go", "stopped", "one stopped"]
+    assert running.errors.strip() == ""
+
+
 def test_a_background_job_that_ignores_ctrl_c_ignores_it_during_shutdown_too(
     start, command, marks
 ):
