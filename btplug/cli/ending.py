@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from btplug.cli.stream import is_stuck
+from btplug.cli.stream import ReaderGone, is_stuck
 from btplug.errors import BtplugError, Terminated
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
 # Seconds that threads a plugin left behind get to finish.
 GRACE = 2.0
-
-
-class ReaderGone(Exception):
-    """Whoever read our output went away; not an OSError, which Click would eat."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from btplug.cli.ending import ReaderGone
+from btplug.cli.stream import ReaderGone
 from btplug.errors import (
     BtplugError,
     PluginExit,

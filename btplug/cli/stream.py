@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class ReaderGone(Exception):
+    """Whoever read our output went away; not an OSError, which Click would eat."""
+
+
 # Kept until the process ends: a stream that nobody holds is closed, with a warning.
 _LASTING: list[ResultStream] = []
 
