@@ -104,8 +104,8 @@ class Call:
             result = self._after(result)
             if type(result) is CoroutineType:
                 result = self.loop.run(result)
-        except PluginExit as exc:
-            exc.plugin = self.name
+        except (BtplugError, PluginExit) as exc:
+            exc.plugin = exc.plugin or self.name
             raise
         except _PASSED:
             raise

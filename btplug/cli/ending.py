@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
@@ -144,6 +143,8 @@ def end(code: int, *, json: bool) -> NoReturn:
 
     The interpreter's own tear-down costs 10 ms and does nothing more for anybody.
     """
+    import atexit
+
     # A signal from here on ends the process at once.
     with hurried(told=True):
         _wait_for_threads(json)
@@ -157,8 +158,10 @@ def _flush(code: int) -> int:
     try:
         for stream in (sys.stdout, sys.stderr):
             told = code in (130, 143)
-            if not stream.closed and not (told and is_stuck(stream)):
-                stream.flush()
+            # A plugin may have closed one, or taken it away.
+            if stream is None or stream.closed or (told and is_stuck(stream)):
+                continue
+            stream.flush()
     except BrokenPipeError:
         return code or 141
     except OSError as exc:

@@ -20,7 +20,7 @@ except SystemExit as exc:
 print(*sorted(set(sys.modules) - before), file=sys.stderr)
 """
 # Small, and used by everything.
-BASE = {"_locale", "locale", "signal", "binascii", "zlib", "fcntl", "select"}
+BASE = {"atexit", "_locale", "locale", "signal", "binascii", "zlib", "fcntl", "select"}
 # What the plugin itself imports here.
 DATACLASS = {"dataclasses", "copy"}
 # Click draws help pages with these.

@@ -7,7 +7,15 @@ import threading
 
 import pytest
 
-from btplug import Context, Message, Peer, Reply, TransportPlugin, UsageError
+from btplug import (
+    BtplugError,
+    Context,
+    Message,
+    Peer,
+    Reply,
+    TransportPlugin,
+    UsageError,
+)
 from btplug.context import Screen
 from btplug.errors import PluginStartError, Unsupported
 from btplug.settings import Settings
@@ -72,6 +80,22 @@ def test_the_state_folder_is_made_when_asked_for_only(home):
 
     assert os.path.isdir(path)
     assert os.stat(path).st_mode & 0o777 == 0o700
+
+
+def test_a_state_folder_that_cannot_be_made_says_what_to_do(home):
+    home.mkdir()
+    (home / "state").write_text("no folder")
+
+    with pytest.raises(BtplugError) as caught:
+        _ = Context().bound("greet").state_dir
+
+    assert caught.value.what.startswith(
+        "the folder for a plugin's state cannot be made ("
+    )
+    assert caught.value.where.startswith(str(home / "state"))
+    assert caught.value.fix == (
+        "make the folder writable, or choose another with BTPLUG_HOME"
+    )
 
 
 def test_a_plain_context_has_the_users_settings(monkeypatch):

@@ -510,7 +510,8 @@ class Config:
     keys: list[str] = field(default_factory=lambda: ["k"])
 
     def method(self):
-        """No setting."""
+        """No setting, and nobody may call it for one."""
+        return "called"
 
 
 class StructConfig(msgspec.Struct):
@@ -520,7 +521,8 @@ class StructConfig(msgspec.Struct):
     keys: list[str] = msgspec.field(default_factory=lambda: ["k"])
 
     def method(self):
-        """No setting."""
+        """No setting, and nobody may call it for one."""
+        return "called"
 
 
 @pytest.mark.parametrize("config", [Config, StructConfig])

@@ -8,8 +8,10 @@ from textwrap import dedent
 
 import pytest
 
+from btplug._discovery import read_spot
 from btplug._folders import folders
 from btplug._installed import Spot, installed_spots
+from btplug.errors import ManifestError
 
 MINE = "raise AssertionError('a parent package was imported')\n"
 MANIFEST = """\
@@ -202,6 +204,35 @@ def test_a_broken_entry_point_does_not_hide_the_others(site, line):
     spots = installed_spots(folders())
 
     assert "good" in [spot.name for spot in spots]
+
+
+@pytest.mark.parametrize("value", ["acme:Plugin", "acme.plugins.greet [extra]", "a-b"])
+def test_an_entry_point_that_names_more_than_a_package_is_told_so(site, value):
+    distribution(site(), "acme", {"btplug.cli_plugins": [f"greet = {value}"]})
+    (spot,) = found()
+
+    with pytest.raises(ManifestError) as caught:
+        read_spot(spot)
+
+    assert caught.value.what == (
+        f"the entry point 'greet': found {value!r}, "
+        "expected the sub-package that holds config.yaml"
+    )
+    assert caught.value.fix == "name the package alone, without a class"
+
+
+def test_an_entry_point_of_another_name_is_an_error_of_that_plugin(site):
+    distribution(site(), "acme", {"btplug.cli_plugins": ["other = acme.plugins.greet"]})
+    (spot,) = [s for s in installed_spots(folders()) if s.name == "other"]
+
+    with pytest.raises(ManifestError) as caught:
+        read_spot(spot)
+
+    assert caught.value.what == (
+        f"{spot.root}/config.yaml: plugin.name: found 'greet', "
+        "expected the name of the entry point, 'other'"
+    )
+    assert caught.value.fix == "make the two the same"
 
 
 @pytest.mark.parametrize("name", ["entry_points.txt", "RECORD", "METADATA"])

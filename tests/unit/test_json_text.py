@@ -71,6 +71,7 @@ BIG = 10**5000
         ({(1, 2): 3}, "rows", "a key of type tuple"),
         ({"a": {b"x": 1}}, "rows.a", "a key of type bytes"),
         ([{"a": 1}, {"a": {1}}, {"a": b""}], "rows[1].a", "a value of type set"),
+        ([1, 1.5, None, True, "x", [], {}, b""], "rows[7]", "a value of type bytes"),
         (BIG, "rows", "a number of more than 4,300 digits"),
         (LOOP, "rows", "a value inside itself, or nested too deep"),
         (DEEP, "rows", "a value inside itself, or nested too deep"),
@@ -94,8 +95,9 @@ def test_what_json_has_not_is_refused_with_its_place(value, at, found):
         ({(1, 2): 3}, {"(1, 2)": 3}),
         (BIG, "a number"),
         ([1.5, None, True, "x", [2]], [1.5, None, True, "x", [2]]),
+        ([1.5, None, True, "x", {2}], [1.5, None, True, "x", "{2} (set)"]),
     ],
-    ids=["nan", "set", "bytes", "key", "big", "good"],
+    ids=["nan", "set", "bytes", "key", "big", "good", "mixed"],
 )
 def test_a_lenient_caller_gets_it_as_text(value, shown):
     found = json.loads(dumps(value, lenient=True))

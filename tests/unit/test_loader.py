@@ -369,6 +369,104 @@ def test_a_transport_writes_one_of_send_and_asend(loaded):
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "what", "fix"),
+    [
+        (
+            "async def send(self, *a, **k): pass",
+            "found Plugin.send written with async def, expected a plain method",
+            "call it asend: send is derived from it",
+        ),
+        (
+            "schemes = 'http'\n    def send(self, *a, **k): pass",
+            "found schemes = 'http', expected a tuple of lower-case names",
+            "write, for example: schemes = ('http', 'https')",
+        ),
+        (
+            "schemes = ('HTTP',)\n    def send(self, *a, **k): pass",
+            "found schemes = ('HTTP',), expected a tuple of lower-case names",
+            "write, for example: schemes = ('http', 'https')",
+        ),
+        (
+            "schemes = ('',)\n    def send(self, *a, **k): pass",
+            "found schemes = ('',), expected a tuple of lower-case names",
+            "write, for example: schemes = ('http', 'https')",
+        ),
+        (
+            "schemes = (1,)\n    def send(self, *a, **k): pass",
+            "found schemes = (1,), expected a tuple of lower-case names",
+            "write, for example: schemes = ('http', 'https')",
+        ),
+    ],
+)
+def test_what_authors_of_transports_mistake_is_explained(loaded, body, what, fix):
+    error = refusal(loaded, SENDER.format(body), kind="transport")
+
+    assert (error.what, error.fix) == (what, fix)
+
+
+@pytest.mark.parametrize(
+    ("body", "what", "fix"),
+    [
+        (
+            "class Config:\n        limit: int = 1",
+            "expected a dataclass or a msgspec.Struct",
+            "write @dataclass above it",
+        ),
+        (
+            "Config = {'limit': 1}",
+            "found the Config {'limit': 1}, expected a dataclass or a msgspec.Struct",
+            "write @dataclass above it",
+        ),
+        (
+            "import click\n    @click.command()\n    def execute(self, data=None): pass",
+            "found Plugin.execute as a whole Click command, expected a method",
+            "remove @click.command(): options and arguments alone",
+        ),
+    ],
+)
+def test_what_authors_of_commands_mistake_is_explained(loaded, body, what, fix):
+    code = "from btplug import CLIPlugin\nTEXT = 1\n" + PLUGIN + f"    {body}\n"
+
+    error = refusal(loaded, code)
+
+    assert what in error.what
+    assert error.fix == fix
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "Config = None",
+        "@__import__('dataclasses').dataclass\n    class Config:\n        a: int = 1",
+        "class Config(__import__('msgspec').Struct):\n        a: int = 1",
+    ],
+)
+def test_a_config_is_a_dataclass_or_a_struct_or_none(loaded, config):
+    code = "from btplug import CLIPlugin\nTEXT = 1\n" + PLUGIN + f"    {config}\n"
+
+    assert loaded(code)().execute() == 1
+
+
+def test_two_that_loaded_a_plugin_share_its_modules_until_the_last_lets_go(
+    make_plugin,
+):
+    code = "from btplug import CLIPlugin\nTEXT = 1\n" + PLUGIN.replace(
+        "return TEXT", "from .late import WORD; return WORD"
+    )
+    before = set(sys.modules)
+    folder = make_plugin("greet", code, files={"late.py": "WORD = 'late'\n"})
+    manifest = read_manifest(str(folder))
+    first, second = load(manifest), load(manifest)
+    assert first is second
+
+    unload(manifest)
+    assert second().execute() == "late"
+
+    unload(manifest)
+    assert not [n for n in set(sys.modules) - before if n.startswith("_btplug_")]
+
+
 def test_a_transport_is_no_command_and_a_command_no_transport(loaded):
     error = refusal(loaded, "from btplug import CLIPlugin as Plugin", kind="transport")
 

@@ -197,3 +197,19 @@ def test_a_log_record_that_cannot_be_written_is_no_failure(logs, monkeypatch):
     logs("info")
 
     get_logger().warning("lost")
+
+
+def test_a_wait_that_was_stopped_sets_nothing_up():
+    code = "import sys; from btplug.logs import on_import; calls = []; on_import(lambda: calls.append(1))(); import logging; print(calls)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_what_was_set_up_is_taken_back():
+    root, own = logging.getLogger(), logging.getLogger("btplug")
+    before = root.handlers[:], root.level, own.level, logging.raiseExceptions
+
+    set_up("debug")()
+
+    assert (root.handlers[:], root.level, own.level, logging.raiseExceptions) == before

@@ -116,6 +116,32 @@ def test_a_user_without_home_still_has_folders(monkeypatch):
     assert folders().config.startswith(pwd.getpwuid(os.getuid()).pw_dir)
 
 
+NOBODY = """
+import os, sys
+from btplug._folders import folders
+import pwd
+os.environ.pop("BTPLUG_HOME")
+for home in (None, "", "relative"):
+    os.environ.pop("HOME", None)
+    if home is not None:
+        os.environ["HOME"] = home
+    if os.getuid() == 0:
+        os.setuid(54321)
+    print(folders().config)
+"""
+
+
+@ON_LINUX
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes nobody")
+def test_a_user_that_the_system_does_not_know_has_folders_that_are_nowhere():
+    """As in a container: the working directory is no home."""
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY], capture_output=True, text=True
+    )
+
+    assert done.stdout == "/nonexistent/btplug\n" * 3, done.stderr
+
+
 def test_knowing_the_folders_makes_none(home):
     folders()
 
@@ -445,6 +471,24 @@ def test_a_stamp_names_btplug_and_interpreter():
 def test_no_file_and_a_folder_are_as_good_as_none(folder):
     assert load_cached(str(folder / "gone"), "x") is None
     assert load_cached(str(folder), "x") is None
+
+
+def test_a_pipe_in_place_of_a_cache_is_not_waited_for(folder):
+    os.mkfifo(folder / "c")
+
+    assert load_cached(str(folder / "c"), "x") is None
+
+
+def test_folders_above_a_file_are_private_too(folder):
+    """Whoever could write into one of them could put plugins there."""
+    before = os.umask(0)
+    try:
+        write_atomic(str(folder / "a" / "b" / "f"), b"x")
+    finally:
+        os.umask(before)
+
+    for path in (folder / "a", folder / "a" / "b"):
+        assert path.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_cache_that_cannot_be_written_is_normal(folder):

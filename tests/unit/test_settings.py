@@ -1,6 +1,7 @@
 """Settings in layers: who wins, where a value came from, what is refused."""
 
 import itertools
+import logging
 import os
 import re
 import sys
@@ -596,3 +597,53 @@ def test_a_cache_of_something_else_is_read_over(remembered, home):
         store_cached(str(home / "cache" / "settings" / "greet"), kind, (fits, {}))
 
         assert Settings().of(manifest()) == {"a": Setting(1, f"{remembered}:3")}
+
+
+# -- what a doctor looks through, and logs that are given back
+
+
+def test_the_plugins_for_which_there_are_settings_are_known(user):
+    assert Settings().owners() == []
+
+    user("log_level: info\nplugins:\n  greet: {a: 1}\n  other: {}\n")
+    write_setting(folders(), "third.a", "1")
+    write_setting(folders(), "start_limit", "3")
+
+    assert Settings().owners() == ["greet", "other", "third"]
+
+
+def test_logs_are_set_up_once_and_given_back(monkeypatch):
+    root, own = logging.getLogger(), logging.getLogger("btplug")
+    before = root.handlers[:], root.level, own.level, logging.raiseExceptions
+    monkeypatch.setenv("BTPLUG_LOG_LEVEL", "info")
+    settings = Settings()
+
+    settings.own_logs()
+    settings.set_up_logs()
+    added = [handler for handler in root.handlers if handler not in before[0]]
+    level = own.level
+    settings.give_back_logs()
+
+    assert len(added) == 1
+    assert level == logging.INFO
+    after = root.handlers[:], root.level, own.level, logging.raiseExceptions
+    assert after == before
+
+
+def test_logs_of_a_library_are_never_set_up():
+    before = logging.getLogger().handlers[:]
+
+    Settings().set_up_logs()
+
+    assert logging.getLogger().handlers == before
+
+
+def test_a_log_level_of_the_command_line_is_set_up_at_once(tmp_path):
+    settings = Settings(log_level="error", log_file=str(tmp_path / "log"))
+
+    settings.own_logs()
+    level = logging.getLogger("btplug").level
+    settings.give_back_logs()
+
+    assert level == logging.ERROR
+    assert (tmp_path / "log").exists()
