@@ -74,7 +74,9 @@ def test_a_manifest_of_a_gigabyte_costs_neither_time_nor_memory(btplug, command)
 
     assert process.returncode == 0
     assert used.ru_utime + used.ru_stime < 2
-    assert used.ru_maxrss / 1024 < 300  # of the parent, from which it was forked, about 100
+    assert (
+        used.ru_maxrss / 1024 < 300
+    )  # of the parent, from which it was forked, about 100
     assert btplug("run", "bad").returncode == 4
 
 

@@ -70,6 +70,11 @@ def test_type_checkers_see_the_same_homes():
     assert seen == {home: tuple(sorted(names)) for home, names in btplug._HOMES.items()}
 
 
+def test_all_public_names_are_offered():
+    assert set(btplug.__all__) <= set(dir(btplug))
+    assert dir(btplug) == sorted(dir(btplug))
+
+
 def test_a_name_that_is_not_public_is_not_there():
     with pytest.raises(AttributeError, match=r"^module 'btplug' has no attribute 'x'$"):
         btplug.x  # noqa: B018 - the look-up is what fails

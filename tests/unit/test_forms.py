@@ -524,6 +524,22 @@ def test_what_a_transport_does_not_write_is_unsupported(start, name):
     assert caught.value.delivered is False
 
 
+def test_calling_the_base_for_what_it_does_not_do_is_unsupported(start):
+    class Asking(Base):
+        async def asend(self, peer, message, *, timeout=None):
+            return await super().asend(peer, message, timeout=timeout)
+
+    plugin = start(Asking)
+
+    for call in (
+        lambda: plugin.send(PEER, Message()),
+        lambda: TransportPlugin.send(plugin, PEER, Message()),
+    ):
+        with pytest.raises(Unsupported) as caught:
+            call()
+        assert caught.value.what == "Asking does not send"
+
+
 def test_a_derived_form_is_the_plugins_own_and_not_the_bases():
     assert Echo.asend is not TransportPlugin.asend
     assert Echo.areceive is TransportPlugin.areceive

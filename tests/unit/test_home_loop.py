@@ -264,12 +264,16 @@ def test_work_that_refuses_to_be_cancelled_holds_the_close_up_to_its_limit(loop)
 
 
 INTERRUPTED = """
-import asyncio, os, signal, threading
+import asyncio, os, signal, sys, threading
 from btplug._loop import HomeLoop
 
 loop, ended = HomeLoop("x"), threading.Event()
+main = threading.main_thread().ident
 
 async def work():
+    # Not before the main thread waits for us.
+    while sys._current_frames()[main].f_code.co_name != "wait":
+        await asyncio.sleep(0.001)
     try:
         os.kill(os.getpid(), signal.SIGINT)
         await asyncio.sleep(60)

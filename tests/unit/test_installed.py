@@ -8,6 +8,7 @@ from textwrap import dedent
 
 import pytest
 
+from btplug import CLIPluginRegistry
 from btplug._discovery import read_spot
 from btplug._folders import folders
 from btplug._installed import Spot, installed_spots
@@ -308,6 +309,21 @@ def test_a_path_that_is_no_text_is_no_reason_to_fail(site, tmp_path, monkeypatch
     monkeypatch.setattr(sys, "path", [*sys.path, Path("/gone"), tmp_path, ""])
 
     assert len(found()) == 1
+
+
+def test_an_installed_plugin_is_imported_as_what_it_is(site):
+    """By its own name, because other code of its distribution may import it too."""
+    distribution(site(), "acme", POINT, parent="")
+    registry = CLIPluginRegistry()
+    try:
+        registry.register_plugin(read_spot(found()[0]))
+        assert registry.execute_plugin("greet") == "installed"
+        assert "acme.plugins.greet.plugin" in sys.modules
+        registry.deregister_plugin("greet")
+        assert "acme.plugins.greet.plugin" in sys.modules
+    finally:
+        for name in [n for n in sys.modules if n.split(".")[0] == "acme"]:
+            del sys.modules[name]
 
 
 # -- the cache

@@ -283,6 +283,22 @@ def test_a_full_disk_loses_nothing(folder):
     assert os.listdir(folder) == ["f"]
 
 
+def test_a_name_too_long_for_a_file_leaves_nothing(folder):
+    with pytest.raises(OSError, match="too long"):
+        write_atomic(str(folder / ("n" * 250)), b"x")
+
+    assert os.listdir(folder) == []
+
+
+def test_what_cannot_be_swept_is_left_alone(folder):
+    (folder / ".tmp-folder").mkdir()
+    os.utime(folder / ".tmp-folder", (0, 0))
+
+    write_atomic(str(folder / "f"), b"x")
+
+    assert sorted(os.listdir(folder)) == [".tmp-folder", "f"]
+
+
 def test_what_killed_writers_left_is_swept_after_a_minute(folder):
     old, young, other = (folder / n for n in (".tmp-1-f-aa", ".tmp-2-f-bb", "tmp-3"))
     for file in (old, young, other):

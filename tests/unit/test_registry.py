@@ -949,6 +949,42 @@ def test_a_plugin_that_is_being_removed_is_unknown_already():
             ask("wallet")
 
 
+def test_a_transport_that_is_removed_while_it_starts_is_neither_lent_nor_left_open():
+    begun, go, raised = threading.Event(), threading.Event(), []
+
+    class Slow(Wire):
+        seen = None
+
+        def initialize(self, config):
+            super().initialize(config)
+            type(self).seen = self.seen
+            begun.set()
+            go.wait(10)
+
+    registry = TransportPluginRegistry()
+
+    def register():
+        try:
+            registry.register_plugin(Slow)
+        except BtplugError as exc:
+            raised.append(type(exc))
+
+    threads = [threading.Thread(target=register)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads.append(threading.Thread(target=registry.deregister_plugin, args=("slow",)))
+    threads[1].start()
+    while "slow" in registry:
+        time.sleep(0.001)
+    go.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert raised == [UnknownPlugin]
+    assert Slow.seen == ["initialize", "shutdown"]
+    assert list(registry.context.transports) == []
+
+
 def test_initialize_and_shutdown_may_run_off_the_main_thread():
     class Where(Recorder):
         def initialize(self, config):

@@ -3,6 +3,7 @@
 import enum
 import json
 from dataclasses import InitVar, dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 import msgspec
@@ -145,6 +146,8 @@ def test_a_secret_gets_its_text_to_the_letter(value):
         (int, "x", "--set a: a: found 'x', expected int"),
         (int, "1.5", "--set a: a: found '1.5', expected int"),
         (int, "", "--set a: a: found '', expected int"),
+        (int, "[1", "--set a: a: found '[1', expected int"),
+        (int, "a: b: c", "--set a: a: found 'a: b: c', expected int"),
         (float, "x", "--set a: a: found 'x', expected float"),
         (bool, "x", "--set a: a: found 'x', expected bool"),
         (bool, "2", "--set a: a: found '2', expected bool"),
@@ -525,6 +528,15 @@ def test_an_unknown_key_of_the_config_block_is_named_with_its_line(tmp_path):
     assert fix == "did you mean name?"
 
 
+def test_a_file_that_says_something_else_meanwhile_leaves_the_place_as_it_was(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("plugin: {}\n")
+
+    assert refusal(Config, {"name": Setting(7, str(file))})[0] == (
+        f"{file}: name: found 7 (int), expected str"
+    )
+
+
 def test_a_file_that_is_gone_meanwhile_leaves_the_place_as_it_was(tmp_path):
     gone = str(tmp_path / "config.yaml")
 
@@ -574,6 +586,38 @@ def test_the_json_schema_says_of_a_secret_that_it_is_only_written():
     shown = json.dumps(json_schema(Config))
 
     assert shown.count('"writeOnly": true') == 4
+    assert "hunter2" not in shown
+
+
+def test_the_json_schema_leaves_a_type_open_that_it_cannot_describe():
+    """A path, say: that it has no schema is no reason to show none at all."""
+
+    @dataclass
+    class Config:
+        limit: int = 1
+        path: Path | None = None
+        home: Path = Path("/home")
+
+    found = json_schema(Config)["$defs"]["Config"]["properties"]
+
+    assert found["limit"]["type"] == "integer"
+    assert {"path", "home"} <= found.keys()
+
+
+def test_the_json_schema_of_a_secret_default_inside_a_field_is_no_defect():
+    @dataclass
+    class Login:
+        password: Secret = Secret("hunter2-default")  # noqa: RUF009 - immutable
+
+    @dataclass
+    class Config:
+        login: Login = field(default_factory=Login)
+
+    try:
+        shown = json.dumps(json_schema(Config))
+    except ConfigError as exc:
+        shown = str(exc)
+
     assert "hunter2" not in shown
 
 

@@ -89,6 +89,9 @@ SECRETS = {
     "a class made by a call": (
         "    token: Made\n\nMade = make_dataclass('Made', [('key', Secret)])\n"
     ),
+    "made by a call": "    token: make(Secret)\n",
+    "an unknown generic": "    token: Box[int]\n",
+    "an index": "    token: TYPES[0]\n",
     "a typed dict by call": "    token: Made\n\nMade = TypedDict('Made', {'a': Secret})\n",
 }
 

@@ -366,6 +366,13 @@ def test_a_missing_file_stays_a_missing_file(tmp_path):
         read_bounded(str(tmp_path / "f"), 5, ConfigError)
 
 
+def test_a_file_below_a_file_is_a_missing_file(tmp_path):
+    (tmp_path / "f").touch()
+
+    with pytest.raises(FileNotFoundError):
+        read_bounded(str(tmp_path / "f" / "config.yaml"), 5, ConfigError)
+
+
 def special(path, kind):
     if kind == "link":
         path.symlink_to("/etc/passwd")
