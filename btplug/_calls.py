@@ -74,8 +74,8 @@ class Call:
         names = {*self.defaults, *self._factories, *required}
         self._known = None if open_ended else names
         self._required = tuple(required)
-        configured = self.data_name in declared and _configured(config, self.data_name)
-        self._data_default = configured[1] if configured else None
+        given = self.data_name in declared and configured(config, self.data_name)
+        self._data_default = given[1] if given else None
 
     def __call__(self, data: object, options: Mapping[str, object]) -> Any:
         """Run the hooks and execute; see `PluginRegistry.execute_plugin`."""
@@ -186,7 +186,7 @@ def _default(
     config: object, name: str, option: Any, parameter: Parameter
 ) -> tuple[bool, object]:
     """Return whether a parameter has a default, and which."""
-    has, value = _configured(config, name)
+    has, value = configured(config, name)
     if not has and option is not None:
         has, value = _declared_default(option)
     if not has and parameter.default is not Parameter.empty:
@@ -196,11 +196,13 @@ def _default(
     return has, value
 
 
-def _configured(config: object, name: str | None) -> tuple[bool, object]:
-    if name is None:
-        return False, None
+def configured(config: object, name: str | None) -> tuple[bool, object]:
+    """Return whether a configuration has a field of that name, and its value."""
     if type(config) is MappingProxyType:
         return name in config, config.get(name)
+    marks = ("__dataclass_fields__", "__struct_fields__")
+    if name is None or not any(name in getattr(config, mark, ()) for mark in marks):
+        return False, None
     return hasattr(config, name), getattr(config, name, None)
 
 

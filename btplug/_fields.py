@@ -91,6 +91,16 @@ def holds_secret(kind: Any, seen: tuple[Any, ...] = ()) -> bool:
     return any(holds_secret(part, (*seen, kind)) for part in inside)
 
 
+def _is_plain(value: object) -> bool:
+    import msgspec
+
+    try:
+        msgspec.to_builtins(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def json_schema(config: type | None) -> dict[str, object]:
     """Return the JSON Schema of a plugin's configuration, for editors."""
     if config is None:
@@ -100,14 +110,15 @@ def json_schema(config: type | None) -> dict[str, object]:
     def hook(kind: type) -> dict[str, object]:
         if isinstance(kind, type) and issubclass(kind, Secret):
             return {"type": "string", "writeOnly": True}
-        raise NotImplementedError(kind)
+        # Anything may stand there; an empty answer msgspec takes for none.
+        return {"title": kind.__name__}
 
     # Of a mirror: the default of a Secret is nobody's business.
     fields: list[Any] = []
     for field in fields_of(config):
         if field.required:
             fields.append((field.name, field.kind))
-        elif holds_secret(field.kind):
+        elif holds_secret(field.kind) or not _is_plain(field.default):
             hidden = msgspec.field(default_factory=lambda: None)
             fields.append((field.name, field.kind, hidden))
         elif field.factory:
@@ -117,4 +128,9 @@ def json_schema(config: type | None) -> dict[str, object]:
             fields.append((field.name, field.kind, field.default))
     doc = {"__doc__": config.__doc__}
     mirror = msgspec.defstruct(config.__name__, fields, kw_only=True, namespace=doc)
-    return msgspec.json.schema(mirror, schema_hook=hook)
+    try:
+        return msgspec.json.schema(mirror, schema_hook=hook)
+    except (TypeError, ValueError):
+        # Something deep inside has a default that JSON has not, a Secret perhaps.
+        names: dict[str, object] = {field.name: {} for field in fields_of(config)}
+        return {"title": config.__name__, "type": "object", "properties": names}

@@ -70,16 +70,17 @@ def _xdg(variable: str, default: str) -> str:
     root = os.environ.get(variable, "")
     if os.path.isabs(root):
         return os.path.join(root, "btplug")
-    root = ""  # the specification: a relative path is no path
-    if not os.path.isabs(os.environ.get("HOME", os.sep)):
+    # The specification: a relative path is no path.
+    root = "/nonexistent"  # a user without a home: the working directory is none
+    if os.path.isabs(os.environ.get("HOME", os.sep)):
+        home = os.path.expanduser(default)
+        root = home if os.path.isabs(home) else root
+    else:
         # No folder is as good as none; expanduser would begin where we happen to be.
         from pwd import getpwuid
 
         with suppress(KeyError):
             root = default.replace("~", getpwuid(os.getuid()).pw_dir)
-    root = root or os.path.expanduser(default)
-    if not os.path.isabs(root):
-        root = "/nonexistent"  # a user without a home: the working directory is none
     return os.path.join(root, "btplug")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from functools import wraps
@@ -127,10 +129,12 @@ class _Lent:
     def __init__(self, name: str, plugin: TransportPlugin) -> None:
         self._plugin, self.schemes = plugin, plugin.schemes
         self.health, self.execute = plugin.health, plugin.execute
+        module = sys.modules.get(type(plugin).__module__)
+        root = os.path.join(os.path.dirname(getattr(module, "__file__", "") or ""), "")
         for form in ("send", "receive"):
-            setattr(self, form, _checked(name, getattr(plugin, form)))
+            setattr(self, form, _checked(name, root, getattr(plugin, form)))
             other = f"a{form}"
-            setattr(self, other, _achecked(name, getattr(plugin, other)))
+            setattr(self, other, _achecked(name, root, getattr(plugin, other)))
 
     def _is_of(self, plugin: TransportPlugin) -> bool:
         return self._plugin is plugin
@@ -138,24 +142,28 @@ class _Lent:
 
 # What a transport's code raises, or returns, is the transport's fault and not that of
 # the plugin that called it.
-def _checked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(name: str, root: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def checked(*args: Any, **keywords: Any) -> Any:
         try:
             return _reply(name, method(*args, **keywords))
+        except BtplugError:
+            raise
         except Exception as exc:
-            raise _of_transport(name, exc) from exc.__cause__ or exc
+            raise _of_transport(name, root, exc) from exc
 
     return checked
 
 
-def _achecked(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _achecked(name: str, root: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     async def checked(*args: Any, **keywords: Any) -> Any:
         try:
             return _reply(name, await method(*args, **keywords))
+        except BtplugError:
+            raise
         except Exception as exc:
-            raise _of_transport(name, exc) from exc.__cause__ or exc
+            raise _of_transport(name, root, exc) from exc
 
     return checked
 
@@ -172,15 +180,12 @@ def _reply(name: str, reply: object) -> object:
     return reply
 
 
-def _of_transport(name: str, exc: Exception) -> BtplugError:
-    if isinstance(exc, BtplugError):
-        return exc
-    trace = exc.__traceback__
-    where = None
+def _of_transport(name: str, root: str, exc: Exception) -> PluginFailed:
+    trace, where = exc.__traceback__, None
     while trace is not None:
-        code = trace.tb_frame.f_code
-        if code.co_filename != __file__:
-            where = where or f"{code.co_filename}:{trace.tb_lineno}"
+        file = trace.tb_frame.f_code.co_filename
+        if file.startswith(root):
+            where = f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
     return PluginFailed(
         f"{name} failed: {reason_of(exc)}",

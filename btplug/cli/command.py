@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from inspect import Parameter, cleandoc, signature
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from btplug._calls import click_parameters, data_parameter
+from btplug._calls import click_parameters, configured, data_parameter
 from btplug.errors import BtplugError, PluginLoadError
 from btplug.logs import escape
 from btplug.schema import secret_fields
@@ -150,8 +149,5 @@ def _check(cls: type[CLIPlugin], own: list[Any], manifest: Manifest) -> None:
 
 def _defaults(config: Any, names: set[str]) -> dict[str, Any]:
     """Return the values of Config fields that are called like an option."""
-    if config is None:
-        return {}
-    if type(config) is MappingProxyType:
-        return {name: config[name] for name in names if name in config}
-    return {name: getattr(config, name) for name in names if hasattr(config, name)}
+    found = {name: configured(config, name) for name in names}
+    return {name: value for name, (has, value) in found.items() if has}

@@ -21,6 +21,14 @@ def mark(word):
     with open(os.environ["MARKS"], "a") as file:
         file.write(f"{word}\\n")
 
+def idle():
+    """Do nothing for long, in steps.
+
+    A signal that comes a moment before a long sleep is noticed only after it.
+    """
+    for _ in range(6000):
+        time.sleep(0.01)
+
 def wait_for(word, seconds=20):
     """Wait until somebody has left a word; a test that fails ends all the same."""
     until = time.monotonic() + seconds

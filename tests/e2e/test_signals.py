@@ -6,7 +6,7 @@ import time
 import pytest
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-WAITING = 'mark("executing")\ntime.sleep(60)'
+WAITING = 'mark("executing")\nidle()'
 WAITING_ASYNC = """
 async def execute(self, data=None):
     import asyncio
@@ -19,7 +19,7 @@ async def execute(self, data=None):
 WAITING_ROWS = """
 yield {"row": 1}
 mark("executing")
-time.sleep(60)
+idle()
 """
 
 
@@ -61,7 +61,7 @@ def test_a_plugin_cannot_catch_the_signal_as_an_exception_of_its_own(
     body = """
     try:
         mark("executing")
-        time.sleep(60)
+        idle()
     except Exception:
         mark("caught")
     """
@@ -210,7 +210,7 @@ def test_a_signal_ends_a_run_whose_reader_has_stopped_reading(
 
 
 def test_what_was_printed_before_a_signal_is_not_lost(start, command, marks):
-    command("it", 'print("precious")\nmark("executing")\ntime.sleep(60)')
+    command("it", 'print("precious")\nmark("executing")\nidle()')
     running = start("run", "it")
     marks.wait_for("executing")
 

@@ -101,7 +101,7 @@ def test_ctrl_c_at_a_question_ends_with_130_and_shuts_down(
 
 
 def test_ctrl_c_typed_on_the_terminal_is_the_same(terminal, command, marks):
-    command("it", 'mark("executing")\ntime.sleep(60)', shutdown='mark("stopped")')
+    command("it", 'mark("executing")\nidle()', shutdown='mark("stopped")')
     term = terminal("run", "it")
     marks.wait_for("executing")
 
@@ -236,7 +236,7 @@ def test_a_status_left_by_an_error_gives_the_cursor_back(terminal, command):
 
 
 def test_a_status_left_by_ctrl_c_gives_the_cursor_back(terminal, command, marks):
-    command("it", 'with self.context.status("busy"):\n    mark("x"); time.sleep(60)')
+    command("it", 'with self.context.status("busy"):\n    mark("x"); idle()')
     term = terminal("run", "it")
     marks.wait_for("x")
 

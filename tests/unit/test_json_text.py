@@ -53,7 +53,7 @@ def test_every_character_can_be_seen(value, text):
 LOOP: list = []
 LOOP.append(LOOP)
 DEEP: list = []
-for _ in range(2000):
+for _ in range(20_000):
     DEEP = [DEEP]
 BIG = 10**5000
 
