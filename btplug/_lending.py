@@ -128,11 +128,12 @@ class _Lent:
 
     def __init__(self, name: str, plugin: TransportPlugin) -> None:
         self._plugin, self.schemes = plugin, plugin.schemes
-        self.health, self.execute = plugin.health, plugin.execute
         module = sys.modules.get(type(plugin).__module__)
         root = os.path.join(os.path.dirname(getattr(module, "__file__", "") or ""), "")
+        self.health = _checked(name, root, plugin.health, _unchanged)
+        self.execute = _checked(name, root, plugin.execute, _unchanged)
         for form in ("send", "receive"):
-            setattr(self, form, _checked(name, root, getattr(plugin, form)))
+            setattr(self, form, _checked(name, root, getattr(plugin, form), _reply))
             other = f"a{form}"
             setattr(self, other, _achecked(name, root, getattr(plugin, other)))
 
@@ -142,11 +143,16 @@ class _Lent:
 
 # What a transport's code raises, or returns, is the transport's fault and not that of
 # the plugin that called it.
-def _checked(name: str, root: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(
+    name: str,
+    root: str,
+    method: Callable[..., Any],
+    check: Callable[[str, object], object],
+) -> Callable[..., Any]:
     @wraps(method)
     def checked(*args: Any, **keywords: Any) -> Any:
         try:
-            return _reply(name, method(*args, **keywords))
+            return check(name, method(*args, **keywords))
         except BtplugError:
             raise
         except Exception as exc:
@@ -166,6 +172,10 @@ def _achecked(name: str, root: str, method: Callable[..., Any]) -> Callable[...,
             raise _of_transport(name, root, exc) from exc
 
     return checked
+
+
+def _unchanged(_: str, result: object) -> object:
+    return result
 
 
 def _reply(name: str, reply: object) -> object:

@@ -113,6 +113,8 @@ def read_user_file(path: str) -> dict[str, Values]:
                         "expected the name of a plugin",
                         fix="write a plugin's name, and its settings below that",
                     )
+                if block is None:
+                    continue  # only comments below it
                 if not isinstance(block, dict):
                     raise ConfigError(
                         f"{where}: plugins.{name}: found {shown(block)}, "
