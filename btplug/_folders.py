@@ -115,7 +115,7 @@ def make_private(folder: str) -> None:
     Whoever could write into one of them could put plugins there.
     """
     missing = []
-    while not os.path.isdir(folder):
+    while folder and not os.path.isdir(folder):
         missing.append(folder)
         folder = os.path.dirname(folder)
     for path in reversed(missing):

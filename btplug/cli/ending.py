@@ -149,11 +149,11 @@ def end(code: int, *, json: bool) -> NoReturn:
     with hurried(told=True):
         _wait_for_threads(json)
         atexit._run_exitfuncs()
-        code = _flush(code)
+        code = _flush(code, json)
         os._exit(code)
 
 
-def _flush(code: int) -> int:
+def _flush(code: int, json: bool) -> int:
     """Flush what is still buffered; return the exit code, now that it is known."""
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -165,9 +165,11 @@ def _flush(code: int) -> int:
     except BrokenPipeError:
         return code or 141
     except OSError as exc:
-        from btplug.cli.report import say
+        from btplug.cli.report import fail
 
-        say(f"btplug: error: the output could not be written: {exc.strerror}")
+        what = f"the output could not be written: {exc.strerror}"
+        fix = "make room, or write it somewhere else"
+        fail(BtplugError(what, fix=fix), json=json)
         return code or 1
     return code
 
