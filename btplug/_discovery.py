@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from binascii import crc32
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from btplug._folders import load_cached, observe, settled, store_cached
 from btplug._installed import Spot, installed_spots
 from btplug.errors import ManifestError, PluginError
 from btplug.manifest import FILE, Manifest, folder_names, is_name, read_manifest
@@ -73,10 +76,14 @@ class Finder:
         self.home = home
         self.places = places(home, plugin_dirs)
 
+    @cached_property
+    def _installed(self) -> list[Spot]:
+        return installed_spots(self.home)
+
     def spots(self, place: Place) -> list[Spot]:
         """Return everything *place* holds, sorted by name."""
         if place.source == "installed":
-            return installed_spots(self.home)
+            return self._installed
         return [
             spot
             for kind, shelf in place.shelves()
@@ -93,7 +100,7 @@ class Finder:
             return None
         for place in self.places:
             if place.source == "installed":
-                found = [s for s in installed_spots(self.home) if s.name == name]
+                found = [s for s in self._installed if s.name == name]
             else:
                 found = spots_of(place, name)
             if len(found) > 1:
@@ -106,18 +113,44 @@ class Finder:
         """Return the names that some place offers as a transport, places in order."""
         names: dict[str, None] = {}
         for place in self.places:
-            spots = (
-                installed_spots(self.home)
-                if place.source == "installed"
-                else [
-                    spot
-                    for kind, shelf in place.shelves()
-                    if kind != "cli"
-                    for spot in shelf_spots(shelf, kind, place.source)
-                ]
-            )
-            names |= dict.fromkeys(spot.name for spot in spots if spot.kind != "cli")
+            if place.source == "installed":
+                found = [s.name for s in self._installed if s.kind == "transport"]
+                names |= dict.fromkeys(found)
+                continue
+            for kind, shelf in place.shelves():
+                if kind != "cli":
+                    spots = shelf_spots(shelf, kind, place.source)
+                    names |= dict.fromkeys(self._transports(shelf, spots))
         return list(names)
+
+    def _transports(self, shelf: str, spots: list[Spot]) -> list[str]:
+        """Return the names of *spots* without those that are commands.
+
+        Where anything may lie only the config.yaml tells; what it told is cached, or
+        every start would read the YAML of all.
+        """
+        if all(spot.kind for spot in spots):
+            return [spot.name for spot in spots]
+        path = os.path.join(self.home.cache, f"kinds-{crc32(os.fsencode(shelf)):08x}")
+        known = load_cached(path, "kinds") or {}
+        found = {}
+        for spot in spots:
+            now = observe(os.path.join(spot.root, FILE))
+            old, kind = known.get(spot.root, (None, ""))
+            if old is None or old != now:
+                kind = _kind(spot)
+            found[spot.root] = now, kind
+        if found != known and settled(*(now for now, _ in found.values())):
+            store_cached(path, "kinds", found)
+        return [spot.name for spot in spots if found[spot.root][1] != "cli"]
+
+
+def _kind(spot: Spot) -> str:
+    """Return what a plugin is; of a broken one nothing is known, not even that."""
+    try:
+        return read_spot(spot).kind
+    except PluginError:
+        return ""
 
 
 def spots_of(place: Place, name: str) -> list[Spot]:
