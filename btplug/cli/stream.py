@@ -40,8 +40,7 @@ class ResultStream:
         with suppress(OSError, ValueError, AttributeError):
             if self.out.fileno() == 1:
                 self.out.flush()
-                # Closed in `give_back`, or with the process.
-                self.out = open(  # noqa: SIM115
+                self.out = open(  # noqa: SIM115 - closed in `give_back`, or at the end
                     os.dup(1), "w", encoding="utf-8", newline="\n",
                     errors="backslashreplace",
                 )  # fmt: skip

@@ -213,9 +213,11 @@ def test_a_closed_loop_may_be_used_again(loop):
 
 
 def test_closing_twice_is_closing_once(loop):
-    loop.run(where())
+    before = loop.run(where())
     loop.close()
     loop.close()
+
+    assert loop.run(where()) == before, "a closed loop may start again"
 
 
 @pytest.mark.slow

@@ -144,3 +144,5 @@ def test_a_free_port_can_be_bound(host):
         pytest.skip(f"this machine has no {host}")
     with socket.socket(family, socket.SOCK_STREAM) as server:
         server.bind((host, port))
+
+        assert server.getsockname()[1] == port
