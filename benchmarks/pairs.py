@@ -4,38 +4,51 @@ from __future__ import annotations
 
 import os
 import subprocess
+import termios
+import threading
 import time
+from contextlib import contextmanager, suppress
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.trees import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
 class Command(NamedTuple):
-    """A process to be measured: its words, its environment, its directory."""
+    """A process to be measured: its words, its environment, its directory.
+
+    Attributes:
+        terminal: It talks to a terminal of 80 columns, not to /dev/null.
+    """
 
     words: Sequence[str | Path]
     environment: Mapping[str, str]
     directory: Path
+    terminal: bool = False
 
     def seconds(self) -> float:
         """Run it to its end and return the seconds that took.
 
-        Its output goes nowhere: a reader would compete for the processor.
-
         Raises:
             HarnessError: It failed.
         """
+        if self.terminal:
+            with _terminal() as file:
+                return self._seconds(file)
+        # Nowhere: a reader would compete for the processor.
+        return self._seconds(subprocess.DEVNULL)
+
+    def _seconds(self, file: int) -> float:
         begun = time.perf_counter()
         process = subprocess.Popen(
             self.words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdin=file,
+            stdout=file,
+            stderr=file,
             cwd=self.directory,
             env=self.environment,
             # Lets Python start it without copying our own memory.
@@ -46,6 +59,28 @@ class Command(NamedTuple):
         if code:
             raise HarnessError(f"{os.fspath(self.words[0])} exits with {code}")
         return took
+
+
+@contextmanager
+def _terminal() -> Iterator[int]:
+    """Open a terminal; what is written to it is read by a thread and forgotten."""
+    ours, theirs = os.openpty()
+
+    def read() -> None:
+        # Linux ends a terminal that nobody has open any more with an error.
+        with suppress(OSError):
+            while os.read(ours, 65536):
+                pass
+
+    reader = threading.Thread(target=read)
+    try:
+        termios.tcsetwinsize(theirs, (25, 80))
+        reader.start()
+        yield theirs
+    finally:
+        os.close(theirs)
+        reader.join()
+        os.close(ours)
 
 
 class Spread(NamedTuple):

@@ -80,12 +80,20 @@ class Bench:
         return Home(self.root / "many", self.many)
 
     def against(
-        self, home: Home, words: Sequence[str], caches: Sequence[str], code: str
+        self,
+        home: Home,
+        words: Sequence[str],
+        caches: Sequence[str],
+        code: str,
+        *,
+        terminal: bool = False,
     ) -> Result:
         """Measure ``btplug`` with *words* against a Python that runs *code*."""
         yardstick = self._command(home, (sys.executable, "-c", code))
         home.warm(words, caches)
-        pairs = alternate(self._btplug(home, words), yardstick, self.pairs)
+        ours = self._btplug(home, words)._replace(terminal=terminal)
+        theirs = yardstick._replace(terminal=terminal)
+        pairs = alternate(ours, theirs, self.pairs)
         return _result(pairs, _ratio, home.is_warm(words, caches))
 
     def many_against_few(
@@ -128,10 +136,15 @@ def _list(bench: Bench) -> Result:
     return bench.against(bench.hundred_home, ("list", "--json"), LISTING, CLICK)
 
 
-def _table(bench: Bench) -> Result:
+def _table(bench: Bench, *, terminal: bool = False) -> Result:
     home = bench.few_home
     words = ("run", "table-display", str(home.table))
-    return bench.against(home, words, ("manifests/table-display-*",), RICH)
+    caches = ("manifests/table-display-*",)
+    return bench.against(home, words, caches, RICH, terminal=terminal)
+
+
+def _terminal(bench: Bench) -> Result:
+    return _table(bench, terminal=True)
 
 
 def _http(bench: Bench) -> Result:
@@ -162,6 +175,9 @@ ROWS = {
     "version": Row("btplug --version", CLICK, "x", 1.00, _version),
     "list": Row("btplug list --json, 100 plugins", CLICK, "x", 1.10, _list),
     "table": Row("btplug run table-display, 20 rows", RICH, "x", 1.15, _table),
+    "terminal": Row(
+        "the same on a terminal", RICH, "x", 1.15, _terminal
+    ),
     "http": Row("btplug run noop, HTTP started", HTTPX, "x", 0.70, _http),
     "many-run": Row(
         "btplug run noop, {many:,} plugins", "with 10", "x", 1.05, _many_run

@@ -61,7 +61,7 @@ class Call:
         self._factories: dict[str, Callable[[], object]] = {}
         required = []
         for name, parameter in own.items():
-            if name == self.data_name or parameter.kind in _VARIADIC:
+            if name == self.data_name or parameter.kind in VARIADIC:
                 continue
             has, value = _default(config, name, declared.get(name), parameter)
             if not has:
@@ -152,7 +152,7 @@ class Call:
         return {**self.defaults, **made, **options}
 
 
-_VARIADIC = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+VARIADIC = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
 
 
 def click_parameters(cls: type[BasePlugin]) -> list[Any]:
@@ -175,7 +175,7 @@ def data_parameter(own: Any, declared: Mapping[str, object]) -> str | None:
     )
     found = None
     for parameter in own:
-        if parameter.name == "data" and parameter.kind not in _VARIADIC:
+        if parameter.name == "data" and parameter.kind not in VARIADIC:
             return "data"
         if found is None and parameter.kind in positional:
             found = None if parameter.name in declared else str(parameter.name)
@@ -293,6 +293,7 @@ class Timed(Generic[R]):
         if not self._done:
             raise PluginTimeout(
                 f"{self._name} {doing()} in {limit:g} s",
-                fix=f"mend it, or wait longer: btplug config set {setting} 30",
+                fix="mend it, or wait longer: "
+                f"btplug config set {setting} {max(30, 2 * limit):g}",
             )
         return self._done[0]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from binascii import crc32
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from btplug._folders import load_cached, observe, settled, store_cached
+from btplug._folders import digest, load_cached, observe, settled, store_cached
 from btplug._installed import Spot, installed_spots
 from btplug.errors import ManifestError, PluginError
 from btplug.manifest import FILE, Manifest, folder_names, is_name, read_manifest
@@ -131,7 +130,7 @@ class Finder:
         """
         if all(spot.kind for spot in spots):
             return [spot.name for spot in spots]
-        path = os.path.join(self.home.cache, f"kinds-{crc32(os.fsencode(shelf)):08x}")
+        path = os.path.join(self.home.cache, f"kinds-{digest(shelf)}")
         known = load_cached(path, "kinds") or {}
         found = {}
         for spot in spots:
@@ -205,6 +204,7 @@ def read_spot(spot: Spot) -> Manifest:
             f"{manifest.path}: plugin.name: found {manifest.name!r} in the folder "
             f"{folder!r}, expected the folder to be called like the plugin",
             fix=f"rename the folder to {folder_names(manifest.name)[-1]}",
+            plugin=manifest.name,
         )
     if spot.package and manifest.name != spot.name:
         raise ManifestError(
@@ -261,5 +261,5 @@ def scan_directory(directory: str, kind: str) -> Iterator[Manifest | PluginError
         try:
             yield read_spot(spot) if len(twins) == 1 else clash(name, twins)
         except PluginError as exc:
-            exc.plugin = spot.name if is_name(spot.name) else None
+            exc.plugin = exc.plugin or (spot.name if is_name(spot.name) else None)
             yield exc

@@ -84,6 +84,13 @@ def _xdg(variable: str, default: str) -> str:
     return os.path.join(root, "btplug")
 
 
+def digest(text: str) -> str:
+    """Return eight characters that stand for *text* in the name of a file."""
+    from binascii import crc32
+
+    return f"{crc32(os.fsencode(text)):08x}"
+
+
 def observe(path: str) -> Observation:
     """Return what tells a changed file or folder from an unchanged one.
 

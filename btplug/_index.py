@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from btplug._discovery import by_name, clash, read_spot
-from btplug._folders import load_cached, observe, settled, store_cached
+from btplug._folders import digest, load_cached, observe, settled, store_cached
 from btplug.errors import PluginError
 from btplug.manifest import FILE, is_name
 
@@ -37,7 +38,10 @@ class Listing:
 
     def __init__(self, finder: Finder, *, in_process: bool = False) -> None:
         self._finder, self._in_process = finder, in_process
-        self._path = os.path.join(finder.home.cache, "list")
+        # Two environments on one cache would overwrite each other's.
+        lasting = [place for place in finder.places if place.source != "plugin-dir"]
+        made_for = digest(repr((sys.prefix, lasting)))
+        self._path = os.path.join(finder.home.cache, f"list-{made_for}")
         self._cached: Any = load_cached(self._path, "list")
         self._old: Any = None
 
@@ -193,7 +197,8 @@ def _read(spot: Spot, path: str) -> Row:
     try:
         manifest = read_spot(spot)
     except PluginError as exc:
-        name = spot.name if is_name(spot.name) else ascii(spot.name)[1:-1]
+        name = exc.plugin or spot.name
+        name = name if is_name(name) else ascii(name)[1:-1]
         return Row(
             name, spot.kind or None, None, None, spot.source, "broken", path, exc.line()
         )

@@ -7,7 +7,14 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from btplug._folders import Folders, load_cached, observe, settled, store_cached
+from btplug._folders import (
+    Folders,
+    digest,
+    load_cached,
+    observe,
+    settled,
+    store_cached,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +53,8 @@ def installed_spots(home: Folders) -> list[Spot]:
     roots = list({os.path.realpath(root): root for root in reversed(roots)}.values())
     roots.reverse()
     seen = tuple((path, observe(path)) for path in roots)
-    path = os.path.join(home.cache, "installed")
+    # Two environments on one cache would overwrite each other's.
+    path = os.path.join(home.cache, f"installed-{digest(repr(roots))}")
     cached = load_cached(path, "installed")
     if cached and cached[0] == seen:
         return [Spot(*values) for values in cached[1]]

@@ -11,6 +11,7 @@ from inspect import iscoroutinefunction
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from btplug._folders import digest
 from btplug.errors import PluginLoadError, reason_of
 from btplug.manifest import API, Manifest, Permissions, is_name
 from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin, has_send
@@ -47,7 +48,8 @@ def load(manifest: Manifest) -> type[BasePlugin]:
     # Whatever a plugin raises, exits included, is that plugin's failure alone.
     except BaseException as exc:
         raise _failed(manifest, exc) from exc
-    check_class(found, manifest.kind, attribute, manifest.path)
+    where = manifest.path if found is None else _code_file(manifest)
+    check_class(found, manifest.kind, attribute, where)
     assert isinstance(found, type)
     return found
 
@@ -150,10 +152,8 @@ def _package(manifest: Manifest) -> str:
 
 def _package_name(manifest: Manifest) -> str:
     # The folder is part of the name: the same plugin in two folders is two plugins.
-    from binascii import crc32
-
-    digest = crc32(os.fsencode(manifest.root))
-    return f"_btplug_{manifest.kind}_{manifest.name.replace('-', '_')}_{digest:08x}"
+    name = manifest.name.replace("-", "_")
+    return f"_btplug_{manifest.kind}_{name}_{digest(manifest.root)}"
 
 
 def unload(manifest: Manifest) -> None:

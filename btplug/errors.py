@@ -49,7 +49,15 @@ class BtplugError(Exception):
 
 
 class Terminated(BaseException):
-    """SIGTERM came: like KeyboardInterrupt, no plugin's business to catch."""
+    """SIGTERM or SIGHUP came: like KeyboardInterrupt, no plugin's business to catch.
+
+    Args:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
 
 
 class UsageError(BtplugError):

@@ -128,7 +128,8 @@ class _Check:
         words = found if isinstance(found, _Words) else shown(found)
         return ManifestError(
             f"{self.path}:{line}: {key}: found {words}, expected {expected}",
-            fix=fix or f"change the '{at[-1]}' line",
+            fix=fix
+            or f"{'add' if found is _NOTHING else 'change'} the '{at[-1]}' line",
         )
 
     def manifest(self, data: object, root: str, package: str, source: str) -> Manifest:
@@ -181,13 +182,14 @@ class _Check:
         return value
 
     def api(self, block: Value) -> int:
-        value = block.get("api")
+        value = block.get("api", _NOTHING)
         if type(value) is not int or value != API:
+            fits = "install a version of the plugin, or of btplug, that fits"
             raise self.fail(
                 ("plugin", "api"),
-                block.get("api", _NOTHING),
+                value,
                 f"{API}, the plugin API of this btplug",
-                fix="install a version of the plugin, or of btplug, that fits",
+                fix=f"add the line: api: {API}" if value is _NOTHING else fits,
             )
         return API
 

@@ -140,7 +140,15 @@ class Reply:
             f"{self._shown()}",
             # A query may hold a key.
             where=(peer if isinstance(peer, str) else peer.url).partition("?")[0],
-            fix="the reply says why, or ask the owner of the peer",
+            fix=self._elsewhere() or "the reply says why, or ask the owner of the peer",
+        )
+
+    def _elsewhere(self) -> str:
+        location = self.header("location") if 300 <= self.status <= 399 else None
+        if not location:
+            return ""
+        return (
+            f"redirects are not followed; if you trust it, send to {location[:200]!r}"
         )
 
     def text(self) -> str:

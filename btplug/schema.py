@@ -80,6 +80,8 @@ def resolve(
 def _convert(setting: Setting, kind: Any, key: str, plugin: str) -> object:
     if kind in _PLAIN and type(setting.value) is kind:
         return setting.value
+    if kind is float and type(setting.value) is int and abs(setting.value) < 1 << 53:
+        return float(setting.value)  # msgspec would do the same: 5 ms to import
     if not setting.is_text:
         return _checked(setting, kind, key, plugin)
     text = str(setting.value)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from btplug._calls import click_parameters, configured, data_parameter
-from btplug.errors import BtplugError, PluginLoadError
+from btplug._calls import VARIADIC, click_parameters, configured, data_parameter
+from btplug.errors import BtplugError, ConfigError, PluginError, PluginLoadError
 from btplug.logs import escape
-from btplug.schema import secret_fields
+from btplug.schema import fields_of, secret_fields
 
 if TYPE_CHECKING:
     from btplug.cli.host import Host
@@ -37,6 +37,7 @@ class PluginCommand(click.Command):
     """A command whose help page ends with the plugin's configuration."""
 
     configuration: list[tuple[str, str]]
+    path: str
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         # Before parsing, which may fail: errors say whose command it was.
@@ -46,11 +47,38 @@ class PluginCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
+        except click.BadParameter as exc:
+            raise self._wrong_default(ctx, exc) or exc from exc.__cause__
         except click.NoSuchOption as exc:
             if place := _PLACES.get(exc.option_name):
                 what = f"{exc.option_name} stands before the plugin's name"
                 raise click.UsageError(f"{what}: {place} {self.name}", ctx) from exc
             raise
+
+    def _wrong_default(
+        self, ctx: click.Context, exc: click.BadParameter
+    ) -> PluginError | None:
+        """Return what is wrong with a value that the operator did not write."""
+        name = exc.param.name if exc.param else None
+        source = ctx.get_parameter_source(name) if name else None
+        if isinstance(exc, click.MissingParameter):
+            return None
+        own = str(self.name)
+        if source is ParameterSource.DEFAULT:
+            return PluginLoadError(
+                f"the default of the option {name!r} is wrong: {exc.message}",
+                where=self.path,
+                fix="correct the default in the plugin",
+                plugin=own,
+            )
+        if source is ParameterSource.DEFAULT_MAP:
+            return ConfigError(
+                f"the setting {name!r} of {own} is no value for its option: "
+                f"{exc.message}",
+                fix=f"see where it comes from with: btplug config show {own}",
+                plugin=own,
+            )
+        return None
 
     def get_help(self, ctx: click.Context) -> str:
         return escape(super().get_help(ctx), keep="\n")
@@ -83,7 +111,12 @@ def plugin_command(
     else:
         host.remember(manifest, context.settings, cls.Config)
     own = click_parameters(cls)
+    declared = {str(parameter.name) for parameter in own}
+    data_name = data_parameter(
+        signature(cls.execute).parameters.values(), dict.fromkeys([*declared, "self"])
+    )
     _check(cls, own, manifest)
+    _check_reached(cls, {*declared, "self", data_name}, manifest)
     parameters = list(own)
     has_json = any("--json" in parameter.opts for parameter in own)
     if not has_json:
@@ -108,12 +141,8 @@ def plugin_command(
         data = values.pop(str(data_name), None)
         show(lambda: host.commands.execute_plugin(name, data, **values), host, manifest)
 
-    declared = {str(parameter.name) for parameter in own}
     # Click would make a text of a Secret: it gets past Click unseen.
     hidden = declared & secret_fields(cls.Config)
-    data_name = data_parameter(
-        signature(cls.execute).parameters.values(), dict.fromkeys([*declared, "self"])
-    )
     command = PluginCommand(
         name,
         params=parameters,
@@ -124,7 +153,7 @@ def plugin_command(
             "obj": context.bound(name),
         },
     )
-    command.configuration = []
+    command.configuration, command.path = [], manifest.path
     if "--help" in args:
         from btplug.cli.settings import rows
 
@@ -143,6 +172,23 @@ def _check(cls: type[CLIPlugin], own: list[Any], manifest: Manifest) -> None:
                 f"found the option {option.name!r} that execute has no parameter for",
                 where=manifest.path,
                 fix=f"add a parameter: def execute(self, data=None, *, {option.name})",
+                plugin=manifest.name,
+            )
+
+
+def _check_reached(
+    cls: type[CLIPlugin], reached: set[str | None], manifest: Manifest
+) -> None:
+    """Refuse a parameter of `execute` that nothing on a command line can fill."""
+    reached |= {field.name for field in fields_of(cls.Config)}
+    for name, parameter in signature(cls.execute).parameters.items():
+        needed = parameter.default is Parameter.empty
+        if needed and name not in reached and parameter.kind not in VARIADIC:
+            raise PluginLoadError(
+                f"found the parameter {name!r} of execute without an option, "
+                "expected one, or a default",
+                where=manifest.path,
+                fix=f"add above execute: @click.option('--{name.replace('_', '-')}')",
                 plugin=manifest.name,
             )
 

@@ -21,17 +21,26 @@ GRACE = 2.0
 
 @contextmanager
 def signals_watched() -> Iterator[None]:
-    """Turn SIGTERM into `Terminated`, so that live plugins are shut down."""
+    """Turn SIGTERM and SIGHUP into an end that shuts live plugins down.
+
+    A terminal that was closed sends SIGHUP, unless ``nohup`` has it ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+
+    def terminate(number: int, _: object) -> NoReturn:
+        raise Terminated(number)
+
+    with _handled(dict.fromkeys(_ending(), terminate)):
+        yield
+
+
+def _ending() -> list[int]:
+    """Return the signals that end a run; Windows has no SIGHUP."""
     import signal
 
-    def terminate(*_: object) -> NoReturn:
-        raise Terminated
-
-    with _handled({signal.SIGTERM: terminate}):
-        yield
+    return [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
 
 @contextmanager
@@ -73,7 +82,7 @@ def hurried(*, told: bool) -> Iterator[list[int]]:
         return
     import signal
 
-    with _handled({signal.SIGINT: leave, signal.SIGTERM: leave}):
+    with _handled(dict.fromkeys([signal.SIGINT, *_ending()], leave)):
         yield late
 
 
@@ -157,7 +166,7 @@ def _flush(code: int, json: bool) -> int:
     """Flush what is still buffered; return the exit code, now that it is known."""
     try:
         for stream in (sys.stdout, sys.stderr):
-            told = code in (130, 143)
+            told = code in (129, 130, 143)
             # A plugin may have closed one, or taken it away.
             if stream is None or stream.closed or (told and is_stuck(stream)):
                 continue

@@ -6,10 +6,16 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from btplug._discovery import Finder, read_spot
-from btplug._folders import folders, load_cached, observe, settled, store_cached
+from btplug._folders import digest, folders, load_cached, observe, settled, store_cached
 from btplug.cli.report import warn
 from btplug.cli.stream import ResultStream
-from btplug.errors import BtplugError, PluginError, UnknownPlugin, UsageError
+from btplug.errors import (
+    BtplugError,
+    ManifestError,
+    PluginError,
+    UnknownPlugin,
+    UsageError,
+)
 from btplug.manifest import FILE, Manifest, Permissions
 
 if TYPE_CHECKING:
@@ -103,13 +109,32 @@ class Host:
         return self.look_up(name) or self.unknown(name)
 
     def unknown(self, name: str) -> NoReturn:
-        """Raise UnknownPlugin with the nearest name there is."""
+        """Raise UnknownPlugin with the nearest name there is, or what hides it.
+
+        Raises:
+            ManifestError: A folder of another name says that it is this plugin.
+        """
         from btplug.config import nearest
 
-        hint = nearest(name, (found for found, _ in self.command_names()))
-        raise UnknownPlugin(
-            f"no plugin named {name!r}", fix=hint or "see what there is: btplug list"
+        rows = self.listing().rows()
+        for row in rows:
+            if row.name == name and row.state == "broken" and row.error:
+                raise ManifestError(row.error, plugin=name)
+        names = (row.name for row in rows if (row.kind, row.state) == ("cli", "ready"))
+        hint = (
+            nearest(name, names) or self._missed() or "see what there is: btplug list"
         )
+        raise UnknownPlugin(f"no plugin named {name!r}", fix=hint)
+
+    def _missed(self) -> str:
+        """Say which --plugin-dir holds no plugins, as one that is a plugin itself."""
+        for place in self.finder.places:
+            if place.source == "plugin-dir" and not self.finder.spots(place):
+                above = os.path.dirname(place.root)
+                if os.path.lexists(os.path.join(place.root, FILE)):
+                    return f"name the folder above the plugin's: --plugin-dir {above}"
+                return f"no plugin folder lies in {place.root}"
+        return ""
 
     def _manifest(self, spot: Spot) -> Manifest:
         """Read a manifest, from the cache if its file is as it was."""
@@ -122,10 +147,7 @@ class Host:
         return read_spot(spot)
 
     def _record(self, name: str, root: str) -> str:
-        from binascii import crc32
-
-        digest = crc32(os.fsencode(root))
-        return os.path.join(self.home.cache, "manifests", f"{name}-{digest:08x}")
+        return os.path.join(self.home.cache, "manifests", f"{name}-{digest(root)}")
 
     def remember(self, manifest: Manifest, settings: Settings, config: Any) -> None:
         """Cache what was read for a plugin, now that its *config* class is known.

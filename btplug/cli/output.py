@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+import click
+
 from btplug._calls import failure
 from btplug._json import NoJSON, dumps
 from btplug.errors import BtplugError, PluginExit, PluginFailed
@@ -30,6 +32,7 @@ def show(execute: Callable[[], object], host: Host, manifest: Manifest) -> None:
         draw(_readable(execute(), manifest), host.out)
         host.out.flush()
     except PluginFailed as exc:
+        _reraise_click(exc.__cause__)
         exc.plugin = exc.plugin or manifest.name
         exc.where = exc.where or manifest.path
         raise
@@ -45,6 +48,19 @@ def show(execute: Callable[[], object], host: Host, manifest: Manifest) -> None:
             ) from exc
         # What a plugin returned may fail when it is iterated or asked for its text.
         raise failure(exc, manifest.name, manifest.root) from exc
+
+
+def _reraise_click(cause: BaseException | None) -> None:
+    """Let Click's own exceptions mean in a plugin what they mean in any command.
+
+    Raises:
+        ClickException: With its message and exit code; Abort is an interrupt.
+        PluginExit: For `click.exceptions.Exit`, as ``ctx.exit(3)`` raises it.
+    """
+    if isinstance(cause, (click.ClickException, click.Abort)):
+        raise cause
+    if isinstance(cause, click.exceptions.Exit) and 0 <= cause.exit_code <= 63:
+        raise PluginExit(cause.exit_code)
 
 
 def _json(result: object, out: TextIO) -> None:

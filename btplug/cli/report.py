@@ -23,7 +23,7 @@ def warn(error: BtplugError, *, json: bool) -> None:
     if json:
         say(_object(error))
         return
-    name = f"{error.plugin}: " if error.plugin else ""
+    name = _name(error)
     fix = f" ({error.fix})" if error.fix else ""
     text = f"{name}{error.what}{fix}".replace("\n", " ")
     say(f"btplug: warning: {escape(text)}")
@@ -39,12 +39,14 @@ def fail(error: BtplugError, *, json: bool) -> None:
         say(_object(error, error.exit_code))
     else:
         # What a plugin returned is not named by where it was found.
-        name = f"{error.plugin}: " if error.plugin and _nameless(error) else ""
+        name = _name(error) if isinstance(error, PluginFailed) else ""
         say(f"btplug: error: {name}{escape(str(error), keep=chr(10))}")
 
 
-def _nameless(error: BtplugError) -> bool:
-    return isinstance(error, PluginFailed) and str(error.plugin) not in error.what
+def _name(error: BtplugError) -> str:
+    """Return the plugin's name to put in front, where the words do not begin so."""
+    named = not error.plugin or error.what.startswith(f"{error.plugin} ")
+    return "" if named else f"{error.plugin}: "
 
 
 def outcome(exc: BaseException, *, json: bool) -> int:
@@ -67,7 +69,7 @@ def outcome(exc: BaseException, *, json: bool) -> int:
     if isinstance(exc, (click.Abort, KeyboardInterrupt)):
         return 130
     if isinstance(exc, Terminated):
-        return 143
+        return exc.exit_code
     if isinstance(exc, ReaderGone):
         return 141
     fail(_defect(exc), json=json)

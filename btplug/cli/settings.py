@@ -59,7 +59,10 @@ def rows(
         # A key that no field has may be a secret one mistyped.
         return key in secret or (config is not None and key not in fields)
 
-    found = {f.name: (_made(f), "default") for f in fields_of(config)}
+    found = {
+        f.name: ("", "required") if f.required else (_made(f), "default")
+        for f in fields_of(config)
+    }
     found |= {key: (s.value, s.origin) for key, s in effective.items()}
     return [
         (key, f"{MASK if hides(key) else cell(value)} ({_near(origin)})")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 import click
 
 from btplug import CLIPlugin, Message, Peer, Reply
+
+# Of methods and names of headers: RFC 9110, section 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def read_data(
@@ -28,14 +32,22 @@ def read_data(
         raise click.BadParameter(f"{text[1:]}: {exc.strerror}", ctx, option) from exc
 
 
+def read_method(ctx: click.Context, option: click.Parameter, text: str) -> str:
+    """Return ``--method`` in capitals, which is how every protocol writes it."""
+    if text and not _TOKEN.fullmatch(text):
+        raise click.BadParameter("expected a word such as PUT", ctx, option)
+    return text.upper()
+
+
 def read_headers(
     ctx: click.Context, option: click.Parameter, lines: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
     """Return ``--header`` lines as pairs."""
     pairs = [line.partition(":") for line in lines]
-    if not all(colon for _, colon, _ in pairs):
-        # The line itself may be a secret whose name was forgotten.
-        raise click.BadParameter("expected 'Name: value'", ctx, option)
+    for name, _, value in pairs:
+        if not _TOKEN.fullmatch(name.strip()) or not value.strip().isprintable():
+            # The line itself may be a secret whose name was forgotten.
+            raise click.BadParameter("expected 'Name: value'", ctx, option)
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
 
 
@@ -55,7 +67,12 @@ class SendPlugin(CLIPlugin):
         metavar="TEXT|@FILE|-",
         help="Body: a text, a file, or standard input",
     )
-    @click.option("--method", default="", help="Instead of the transport's own")
+    @click.option(
+        "--method",
+        callback=read_method,
+        default="",
+        help="Instead of the transport's own",
+    )
     @click.option(
         "--header",
         callback=read_headers,

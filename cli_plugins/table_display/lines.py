@@ -1,4 +1,4 @@
-"""A table line by line: the look of rich's, for streams and for many rows."""
+"""A table line by line, in the look of rich's."""
 
 from __future__ import annotations
 

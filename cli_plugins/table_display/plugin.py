@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,7 +13,10 @@ from btplug import CLIPlugin, UsageError
 from .cells import Record
 from .columns import Column, parse_columns
 from .source import FORMATS, Source
-from .view import View
+from .view import Asked, View
+
+if TYPE_CHECKING:
+    from .query import Query
 
 T = TypeVar("T")
 
@@ -128,7 +131,7 @@ class TableDisplayPlugin(CLIPlugin):
         _at_least("--limit", limit, 0)
         _at_least("--max-size", max_size, 1)
         chosen = parse_columns(columns)
-        narrow = _narrowing(where, sort, limit)
+        query = _query(where, sort, limit)
         opened = None
         if source is not None:
             opened = Source(source, format, max_size, whole=sort is not None)
@@ -136,20 +139,28 @@ class TableDisplayPlugin(CLIPlugin):
             records = opened.records()
         else:
             records = _checked(self.config.data if data is None else data)
-        view = View(narrow(records), chosen, opened, self._warn)
+        asked = Asked([column.key for column in chosen], query.keys if query else ())
+        records = asked.watch(records)
+        if query:
+            records = query(records)
+        view = View(records, chosen, opened, self._warn)
         if self.context.wants_json:
-            return self._closing(view.mappings(), opened)
-        pieces = self._closing(_rendered(view, output), opened)
+            return self._closing(view.mappings(), opened, asked)
+        pieces = self._closing(_rendered(view, output), opened, asked)
         return pieces if view.streams else "".join(pieces).removesuffix("\n")
 
     def shutdown(self) -> None:
         while self._open:
             self._open.pop().close()
 
-    def _closing(self, items: Iterator[T], source: Source | None) -> Iterator[T]:
+    def _closing(
+        self, items: Iterator[T], source: Source | None, asked: Asked
+    ) -> Iterator[T]:
         """Yield *items*, and close *source* however that ends: `| head` ends it too."""
         try:
             yield from items
+            for warning in asked.missing():
+                self._warn(warning)
         finally:
             if source is not None:
                 source.close()
@@ -175,11 +186,11 @@ def _rendered(view: View, output: str) -> Iterator[str]:
     return exports.json_lines(view)
 
 
-def _narrowing(
+def _query(
     where: str | Iterable[str], sort: str | None, limit: int | None
-) -> Callable[[Iterable[Record]], Iterable[Record]]:
+) -> Query | None:
     if not where and sort is None and limit is None:
-        return iter
+        return None
     from .query import Query
 
     return Query((where,) if isinstance(where, str) else where, sort, limit)

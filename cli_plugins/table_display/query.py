@@ -37,6 +37,9 @@ class Query:
     Args:
         where: Conditions, all of which must be true.
 
+    Attributes:
+        keys: What the conditions and the order look at.
+
     Raises:
         UsageError: A condition or *sort* is not well formed.
     """
@@ -47,6 +50,9 @@ class Query:
         self._conditions = [Condition(text) for text in where]
         self._sort = None if sort is None else _sort_key(sort)
         self._limit = limit
+        self.keys = [condition.key for condition in self._conditions]
+        if self._sort is not None:
+            self.keys.append(self._sort[0])
 
     def __call__(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield what is left; nothing is read before the first is asked for."""

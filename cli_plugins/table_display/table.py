@@ -1,9 +1,9 @@
-"""Records -> a table, drawn by rich, or line by line where they are many."""
+"""Records -> a table, line by line, or by rich where cells must be folded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import cells
 from .cells import Record
@@ -34,9 +34,9 @@ def draw(view: View, look: Look) -> Iterator[str]:
         return
     small = view.done and len(first) * len(columns) <= _RICH_CELLS
     laid = [Laid(column, first, look, keep=small) for column in columns]
-    # A pipe gets the same lines without rich, which costs it 30 ms to import.
-    on_terminal = look.width is not None
-    if on_terminal and small and all(column.width < WIDEST for column in laid):
+    # Rich is imported only where cells have to be folded: that costs it 30 ms.
+    folds = look.width is not None and look.width < _needed(laid)
+    if folds and small and all(column.width < WIDEST for column in laid):
         yield _by_rich(laid, look)
         if view.error is not None:
             raise view.error
@@ -89,6 +89,10 @@ class Laid:
         return f" {' ' * left}{text}{' ' * (gap - left)} "
 
 
+def _needed(laid: list[Laid]) -> int:
+    return 1 + sum(column.width + 3 for column in laid)
+
+
 def _by_rich(laid: list[Laid], look: Look) -> str:
     import io
 
@@ -96,24 +100,18 @@ def _by_rich(laid: list[Laid], look: Look) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    needed = 1 + sum(column.width + 3 for column in laid)
-    folds = look.width is not None and look.width < needed
     table = Table(
         box=box.ASCII2 if look.ascii else box.ROUNDED,
         header_style="bold" if look.styled else "",
         border_style="dim" if look.styled else "",
-        padding=(0, 1) if folds else 0,
     )
-    if folds:
-        needed = max(_foldable(table, laid), look.width or 0)
-    else:
-        _whole(table, laid)
+    least = _fill(table, laid)
     # Everything is said here, because the console would ask the environment and the
     # text is not printed by it.
     drawn = io.StringIO()
     console = Console(
         file=drawn,
-        width=needed,
+        width=max(least, look.width or 0),
         height=25,
         force_terminal=look.styled,
         force_interactive=False,
@@ -129,7 +127,7 @@ def _by_rich(laid: list[Laid], look: Look) -> str:
     return drawn.getvalue()
 
 
-def _foldable(table: Table, laid: list[Laid]) -> int:
+def _fill(table: Table, laid: list[Laid]) -> int:
     """Fill *table* with texts that rich may fold; return its least width."""
     least = 1
     for column in laid:
@@ -146,28 +144,3 @@ def _foldable(table: Table, laid: list[Laid]) -> int:
     for row in zip(*(column.texts for column in laid), strict=True):
         table.add_row(*row)
     return least
-
-
-def _whole(table: Table, laid: list[Laid]) -> None:
-    """Fill *table* with cells of the right width: rich need not look for words."""
-    from rich.measure import Measurement
-    from rich.segment import Segment
-
-    class Cell:
-        __slots__ = ("_text",)
-
-        def __init__(self, text: str) -> None:
-            self._text = text
-
-        def __rich_console__(self, console: Any, options: Any) -> Iterator[Segment]:
-            yield Segment(self._text)
-
-        def __rich_measure__(self, console: Any, options: Any) -> Measurement:
-            return Measurement(options.max_width, options.max_width)
-
-    for column in laid:
-        title = Cell(column.padded(column.title))
-        table.add_column(title, width=column.width + 2, no_wrap=True)
-    padded = ([Cell(column.padded(text)) for text in column.texts] for column in laid)
-    for row in zip(*padded, strict=True):
-        table.add_row(*row)

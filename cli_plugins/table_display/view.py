@@ -15,6 +15,37 @@ SAMPLE = 50
 _MOST_COLUMNS = 1_000
 
 
+class Asked:
+    """Keys that were asked for, to tell a mistyped one from an empty answer."""
+
+    def __init__(self, *keys: Iterable[str]) -> None:
+        self._unseen = dict.fromkeys(key for some in keys for key in some)
+        self._first: Record | None = None
+
+    def watch(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield *records*, and notice which keys they have."""
+        if not self._unseen:
+            yield from records
+            return
+        for record in records:
+            if self._unseen:
+                self._first = self._first or record
+                for key in [*self._unseen]:
+                    if lookup(record, key) is not MISSING:
+                        del self._unseen[key]
+            yield record
+
+    def missing(self) -> Iterator[str]:
+        """Yield a warning for each key that no record read so far has."""
+        if not self._first:
+            return
+        from btplug.config import nearest
+
+        for key in self._unseen:
+            hint = nearest(key, map(str, self._first))
+            yield f"no record has the key {key!r}" + (f": {hint}" if hint else "")
+
+
 class View:
     """Records, filtered and in order, and the columns that they are shown in.
 

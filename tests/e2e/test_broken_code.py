@@ -146,11 +146,13 @@ def test_code_without_a_whole_plugin_is_exit_4_and_says_what_is_missing(
     code, what, fix = CLASSES[case]
     folder = make_plugin("bad", code, where=home / "cli_plugins")
 
+    file = "config.yaml" if "entry" in fix else "plugin.py"
+
     done = btplug("run", "bad")
 
     assert done.returncode == 4
     assert done.stderr == (
-        f"btplug: error: {what}\n  where: {folder / 'config.yaml'}\n  fix:   {fix}\n"
+        f"btplug: error: {what}\n  where: {folder / file}\n  fix:   {fix}\n"
     )
 
 

@@ -55,7 +55,7 @@ def test_a_shutdown_that_fails_is_a_warning_and_stops_no_other(
 
     assert (done.returncode, done.stdout) == (0, "fine\n")
     assert done.stderr == (
-        "btplug: warning: two: two failed to shut down: OSError: stuck "
+        "btplug: warning: two failed to shut down: OSError: stuck "
         "(see the traceback with BTPLUG_DEBUG=1)\n"
     )
     assert sorted(marks()) == ["go", "one stopped", "two stopped"]

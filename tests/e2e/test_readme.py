@@ -93,4 +93,4 @@ def test_the_table_of_exit_codes_is_that_of_the_errors():
     used = {c.exit_code for c in classes if issubclass(c, errors.BtplugError)}
 
     assert used <= listed
-    assert listed == used | {0, 70, 130, 143}
+    assert listed == used | {0, 70, 129, 130, 143}

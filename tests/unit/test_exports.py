@@ -129,7 +129,7 @@ LOADS = {
     "Context": {"context", "_lending", "_loop", "errors"},
     "CLIPluginRegistry": {
         "registry", "_life", "_calls", "_loader", "_loop", "context", "_lending",
-        "plugin",
+        "plugin", "_folders",
         "manifest", "config", "_yaml", "errors",
     },
 }  # fmt: skip

@@ -341,7 +341,8 @@ def test_a_class_that_is_no_plugin_is_refused_saying_what_is_missing(
     error = refusal(loaded, code)
 
     assert (error.what, error.fix) == (what, fix)
-    assert error.where == f"{tmp_path}/plugins/greet/config.yaml"
+    file = "config.yaml" if "entry" in fix else "plugin.py"
+    assert error.where == f"{tmp_path}/plugins/greet/{file}"
 
 
 SENDER = """

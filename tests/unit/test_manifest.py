@@ -264,7 +264,7 @@ def test_a_bad_text_is_refused_with_line_what_was_found_and_expected(
     what, fix = refusal(write(changed(key, value)))
 
     assert what == f"{line}: plugin.{key}: found {shown}, expected {EXPECTED[key]}"
-    assert fix == f"change the '{key}' line"
+    assert fix == f"{'add' if value is None else 'change'} the '{key}' line"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,9 @@ def test_another_plugin_api_is_refused_naming_both(write, value, shown):
 
     assert refusal(write(changed("api", value))) == (
         f"{line}: plugin.api: found {shown}, expected 1, the plugin API of this btplug",
-        "install a version of the plugin, or of btplug, that fits",
+        "add the line: api: 1"
+        if value is None
+        else "install a version of the plugin, or of btplug, that fits",
     )
 
 
