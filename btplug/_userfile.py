@@ -160,7 +160,10 @@ def write_setting(home: Folders, key: str, text: str | None) -> str:
     path = os.path.join(home.written(owner or "_btplug"), name)
     if text is not None:
         if not dot:
-            host_value(name, Setting(text, "config set", is_text=True))
+            try:
+                host_value(name, Setting(text, "config set", is_text=True))
+            except ConfigError as exc:
+                raise UsageError(exc.what, fix=exc.fix) from exc
         try:
             content = text.encode()
         except UnicodeEncodeError as exc:

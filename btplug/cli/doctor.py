@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,6 +16,7 @@ from btplug.config import nearest
 from btplug.errors import BtplugError
 
 if TYPE_CHECKING:
+    from btplug._discovery import Place
     from btplug.cli.host import Host
 
 _LIBRARIES = ("click", "httpx", "msgspec", "platformdirs", "pyyaml", "rich")
@@ -35,8 +37,9 @@ def command(ctx: click.Context, as_json: bool) -> int:
         show_json(found, host.out)
     else:
         _print(found, host.out)
-    bad = [p for p in found["plugins"] if p["state"] == "broken"]
-    return 4 if bad or found["settings"] else 0
+    broken = [p for p in found["plugins"] if p["state"] == "broken"]
+    broken += [place for place in found["places"] if place["error"]]
+    return 4 if broken or found["settings"] else 0
 
 
 def _found(host: Host) -> dict[str, list[dict[str, object]]]:
@@ -61,14 +64,25 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
         plugins.append({**row, "milliseconds": milliseconds})
     return {
         "versions": _versions(),
-        "places": [
-            {"source": place.source, "path": place.root or "site-packages"}
-            for place in host.finder.places
-        ],
+        "places": [_place(place) for place in host.finder.places],
         "index": [{"state": index, "path": host.home.cache}],
         "settings": settings,
         "plugins": plugins,
     }
+
+
+def _place(place: Place) -> dict[str, object]:
+    error = None
+    try:
+        if place.root:
+            os.scandir(place.root).close()
+    except FileNotFoundError:
+        # A folder that somebody named; the user's own is made when it is needed.
+        error = "no such folder" if place.source == "path" else None
+    except OSError as exc:
+        error = exc.strerror
+    path = place.root or "site-packages"
+    return {"source": place.source, "path": path, "error": error}
 
 
 def _wrong_settings(host: Host, names: set[str]) -> list[dict[str, object]]:

@@ -157,6 +157,23 @@ def test_help_shows_each_key_with_value_and_origin(btplug, it, home):
         assert re.search(rf"\b{key} {re.escape(value)} \([^ ]*{origin}\)", shown), key
 
 
+def test_help_tells_a_required_key_from_one_with_a_default(btplug, command):
+    top = """
+    from dataclasses import dataclass
+
+    @dataclass
+    class Config:
+        token: str
+        size: int = 3
+    """
+    command("it", top=top, members="Config = Config")
+
+    lines = [" ".join(x.split()) for x in btplug("run", "it", "--help").lines]
+
+    assert "token (required)" in lines
+    assert "size 3 (default)" in lines
+
+
 def test_help_shows_the_configured_default_of_an_option(btplug, it):
     done = btplug("run", "it", "--help")
 

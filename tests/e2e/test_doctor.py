@@ -118,3 +118,17 @@ def test_doctor_tells_a_missing_from_a_fresh_from_a_stale_index(btplug, it, sett
     assert index() == "fresh"
     os.utime(it / "config.yaml")
     assert index() == "stale"
+
+
+def test_doctor_ends_with_4_where_a_place_cannot_be_looked_into(btplug, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = f"{tmp_path / 'nowhere'}{os.pathsep}{tmp_path / 'file'}"
+
+    done = btplug("doctor", "--json", BTPLUG_PLUGIN_PATH=path)
+
+    assert done.returncode == 4
+    places = json.loads(done.stdout)["places"]
+    errors = {os.path.basename(place["path"]): place["error"] for place in places}
+    assert errors.pop("nowhere") == "no such folder"
+    assert errors.pop("file") == "Not a directory"
+    assert set(errors.values()) == {None}

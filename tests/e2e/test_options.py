@@ -202,8 +202,45 @@ def test_a_parameter_that_nothing_fills_is_named(btplug, command):
 
     done = btplug("run", "it")
 
-    assert done.returncode in (2, 4)
-    assert "'speed'" in done.stderr.splitlines()[0]
+    assert done.returncode == 4
+    assert done.stderr.startswith(
+        "btplug: error: found the parameter 'speed' of execute without an option, "
+        "expected one, or a default\n"
+    )
+    assert done.stderr.endswith(
+        "  fix:   add above execute: @click.option('--speed')\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "config", "what"),
+    [
+        ("default='x', type=int", None, "the default of the option 'speed' is wrong: "),
+        (
+            "type=int",
+            "speed: x",
+            "the setting 'speed' of it is no value for its option",
+        ),
+    ],
+)
+def test_a_default_that_its_option_refuses_is_exit_4(
+    option, config, what, btplug, command, marks
+):
+    execute = f"""
+    @click.option("--speed", {option})
+    def execute(self, data=None, *, speed):
+        mark("executing")
+    """
+    command("it", execute, top="import click", config=config)
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"btplug: error: {what}")
+    assert "'x' is not a valid integer" in done.stderr
+    assert marks() == []
+    assert btplug("run", "it", "--speed", "x").returncode == 2
+    assert btplug("run", "it", "--speed", "1").returncode == 0
 
 
 def test_options_may_be_taken_as_keywords(btplug, command):
@@ -281,4 +318,28 @@ def test_a_usage_error_of_execute_is_exit_2_and_shuts_down(btplug, command, mark
 
     assert done.returncode == 2
     assert done.stderr == "btplug: error: two of them\n  fix:   give one\n"
+    assert marks() == ["stopped"]
+
+
+CLICK_ENDINGS = {
+    "raise click.UsageError('two of them')": (2, "Error: two of them\n"),
+    "raise click.ClickException('no luck')": (1, "Error: no luck\n"),
+    "click.get_current_context().exit(3)": (3, ""),
+    "raise click.Abort": (130, ""),
+    "yield 'a'\nraise click.UsageError('late')": (2, "Error: late\n"),
+}
+
+
+@pytest.mark.parametrize("body", CLICK_ENDINGS)
+def test_what_click_raises_in_execute_means_what_it_means_in_any_command(
+    body, btplug, command, marks
+):
+    command("it", body, top="import click", shutdown='mark("stopped")')
+    code, text = CLICK_ENDINGS[body]
+
+    done = btplug("run", "it")
+
+    assert done.returncode == code
+    assert done.stderr.endswith(text)
+    assert "Traceback" not in done.stderr
     assert marks() == ["stopped"]

@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM, at every moment of a run."""
+"""Ctrl-C, SIGTERM and a closed terminal, at every moment of a run."""
 
 import signal
 import time
 
 import pytest
 
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 WAITING = 'mark("executing")\nidle()'
 WAITING_ASYNC = """
 async def execute(self, data=None):
@@ -218,3 +218,15 @@ def test_what_was_printed_before_a_signal_is_not_lost(start, command, marks):
 
     assert running.end() == 130
     assert running.rest() == "precious\n"
+
+
+def test_a_run_that_nohup_protects_outlives_its_terminal(start, command, marks):
+    command("it", 'mark("executing")\nwait_for("go")\nmark("done")')
+    running = start("run", "it", prefix=("nohup",))
+    marks.wait_for("executing")
+
+    running.signal(signal.SIGHUP)
+    marks.add("go")
+
+    assert running.end() == 0
+    assert marks() == ["executing", "go", "done"]

@@ -24,6 +24,8 @@ USAGE = {
     "--log-level loud run it": "'loud' is not one of 'debug', 'info', 'warning'",
     "list --kind x": "'x' is not one of 'cli', 'transport'.",
     "config set nope 1": "found the key 'nope', expected PLUGIN.KEY or one of",
+    "config set log_level loud": "log_level: found 'loud', expected one of debug, info",
+    "config set start_limit 0": "start_limit: found '0', expected a number of seconds",
     "config unset it.never": "the key 'it.never' was not set by 'btplug config set'",
 }
 
@@ -92,3 +94,37 @@ def test_enable_removes_no_file_but_its_own(btplug, home):
 
     assert done.returncode == 3
     assert (home / "config.yaml").exists()
+
+
+def test_a_folder_that_is_called_otherwise_is_named_by_the_name_inside(
+    btplug, command, home
+):
+    folder = command("it")
+    folder.rename(folder.with_name("other"))
+
+    for words in (("run", "it"), ("it",), ("info", "it")):
+        done = btplug(*words)
+        assert done.returncode == (2 if words == ("it",) else 4), done.stderr
+        if words != ("it",):
+            assert "found 'it' in the folder 'other'" in done.stderr
+            assert "rename the folder to it" in done.stderr
+
+
+def test_a_plugin_dir_that_is_the_plugin_itself_is_exit_3_and_says_so(
+    btplug, command, tmp_path
+):
+    folder = command("it", where=tmp_path / "dev")
+    (tmp_path / "nothing").mkdir()
+
+    itself = btplug("--plugin-dir", folder, "run", "it")
+    nothing = btplug("--plugin-dir", "nothing", "run", "it")
+
+    assert (itself.returncode, nothing.returncode) == (3, 3)
+    assert itself.stderr == (
+        "btplug: error: no plugin named 'it'\n"
+        f"  fix:   name the folder above the plugin's: --plugin-dir {tmp_path / 'dev'}\n"
+    )
+    assert nothing.stderr == (
+        "btplug: error: no plugin named 'it'\n"
+        f"  fix:   no plugin folder lies in {tmp_path / 'nothing'}\n"
+    )

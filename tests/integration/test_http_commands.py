@@ -68,8 +68,21 @@ def test_headers_and_method_come_from_the_command_line(btplug):
     assert b"text/plain" not in seen[0]
 
 
-def test_a_header_without_a_colon_is_wrong_usage_and_not_repeated(btplug):
-    done = btplug("run", "send", DEAD, "--header", "Bearer s3cret")
+def test_a_method_is_written_in_capitals_whatever_was_typed(btplug):
+    seen = []
+    with Hostile(recording(seen)) as server:
+        assert btplug("run", "send", server.url, "--method", "put").returncode == 0
+    assert seen[0].startswith(b"PUT / ")
+
+    done = btplug("run", "send", DEAD, "--method", "PUT it")
+
+    assert done.returncode == 2
+    assert "Invalid value for '--method': expected a word such as PUT" in done.stderr
+
+
+@pytest.mark.parametrize("line", ["Bearer s3cret", "Bad name: s3cret", "X: s3cret\x01"])
+def test_a_header_without_its_form_is_wrong_usage_and_not_repeated(btplug, line):
+    done = btplug("run", "send", DEAD, "--header", line)
 
     assert done.returncode == 2
     assert "expected 'Name: value'" in done.stderr

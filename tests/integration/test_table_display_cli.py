@@ -161,3 +161,33 @@ def test_a_row_is_shown_before_the_next_one_has_come(btplug, format):
     assert shown[3] == "│   1 │   2 │\n"
     assert later == "│   3 │   4 │\n"
     assert end == "╰─────┴─────╯\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (("--where", "stke > 1"), "stke"),
+        (("--sort", "-stke"), "stke"),
+        (("--columns", "uid,stke", "--limit", "2"), "stke"),
+        (("--columns", "stke", "--json"), "stke"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_a_key_that_no_record_has_is_named_with_the_nearest(
+    run, write, words, key, ending
+):
+    content = json.dumps(ROWS) if ending == "json" else lines_of(ROWS)
+
+    done = run(write(f"a.{ending}", content), *words)
+
+    assert done.returncode == 0
+    assert done.stderr.endswith(f"no record has the key '{key}': did you mean stake?\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_key_that_only_some_records_have_is_none_to_warn_of(run, write):
+    rows = [{"a": 1}, {"a": 2, "b": 3}]
+
+    done = run(write("a.json", json.dumps(rows)), "--columns", "a,b", "--sort", "b")
+
+    assert (done.returncode, done.stderr) == (0, "")

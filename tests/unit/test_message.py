@@ -116,6 +116,17 @@ def test_a_reply_that_is_ok_is_returned_as_expected():
     assert answer.expect_ok("http://h") is answer
 
 
+def test_a_redirect_is_an_error_that_says_where_it_points():
+    moved = Reply(status=301, headers=(("Location", "http://h/b\x1b"),))
+
+    with pytest.raises(BadReply) as caught:
+        moved.expect_ok("http://h/a")
+
+    assert caught.value.fix == (
+        "redirects are not followed; if you trust it, send to 'http://h/b\\x1b'"
+    )
+
+
 def test_a_reply_that_is_not_ok_says_how_it_begins():
     answer = Reply(status=500, body=b"\x1b[31m" + b"x" * 100, media_type="a/\x1b[2J")
     with pytest.raises(BadReply) as caught:

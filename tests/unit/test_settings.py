@@ -421,7 +421,7 @@ def test_config_set_checks_btplugs_own_values(home, key):
 
 
 def test_config_set_refuses_an_unknown_log_level(home):
-    with pytest.raises(ConfigError):
+    with pytest.raises(UsageError, match="found 'loud', expected one of debug, "):
         write_setting(folders(), "log_level", "loud")
 
     assert not home.exists()
