@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     )
     from btplug.logs import get_logger
     from btplug.manifest import Manifest
-    from btplug.message import Health, Message, Peer, Reply
+    from btplug.message import Health, Message, Peer, Reply, Request
+    from btplug.outcome import Failure, Outcome
     from btplug.plugin import BasePlugin, CLIPlugin, Transport, TransportPlugin
     from btplug.registry import (
         CLIPluginRegistry,
@@ -38,15 +39,18 @@ __all__ = [
     "CLIPlugin",
     "CLIPluginRegistry",
     "Context",
+    "Failure",
     "Health",
     "Manifest",
     "Message",
+    "Outcome",
     "Peer",
     "PluginError",
     "PluginExit",
     "PluginFailed",
     "PluginRegistry",
     "Reply",
+    "Request",
     "Secret",
     "Transport",
     "TransportError",
@@ -71,7 +75,8 @@ _HOMES = {
     ),
     "logs": ("get_logger",),
     "manifest": ("Manifest",),
-    "message": ("Health", "Message", "Peer", "Reply"),
+    "message": ("Health", "Message", "Peer", "Reply", "Request"),
+    "outcome": ("Failure", "Outcome"),
     "plugin": ("BasePlugin", "CLIPlugin", "Transport", "TransportPlugin"),
     "registry": ("CLIPluginRegistry", "PluginRegistry", "TransportPluginRegistry"),
 }

@@ -196,6 +196,12 @@ class NotAllowed(TransportError):
     kind = "not-allowed"
 
 
+class Unauthentic(TransportError):
+    """What came does not prove that it is from whom it says."""
+
+    kind = "unauthentic"
+
+
 class Unsupported(TransportError):
     """The transport does not do this."""
 

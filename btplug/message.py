@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from btplug.errors import BadReply, UsageError
 from btplug.network import parse_url
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+def find_header(headers: Headers, name: str) -> str | None:
+    """Return the first header called *name*, whatever its case."""
+    wanted = name.lower()
+    return next((value for key, value in headers if key.lower() == wanted), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,10 @@ class Message:
     method: str = ""
     target: str = ""
 
+    def header(self, name: str) -> str | None:
+        """Return the first header called *name*, whatever its case."""
+        return find_header(self.headers, name)
+
     @classmethod
     def of(cls, data: str | bytes | Message | None) -> Message:
         """Make a message of text (UTF-8), bytes, None (empty) or a message."""
@@ -102,8 +116,7 @@ class Reply:
 
     def header(self, name: str) -> str | None:
         """Return the first header called *name*, whatever its case."""
-        wanted = name.lower()
-        return next((v for k, v in self.headers if k.lower() == wanted), None)
+        return find_header(self.headers, name)
 
     def record(self) -> dict[str, object]:
         """Return a mapping of plain data, for JSON and tables.
@@ -220,3 +233,24 @@ class Health:
 
     ok: bool
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the handler of a server gets.
+
+    Attributes:
+        message: Its method is in capitals, its target the path and query as sent.
+        address: ``host:port`` it came from; IPv6 in brackets.
+        hotkey: Of the sender, verified; None where nobody proved anything.
+    """
+
+    message: Message
+    address: str
+    hotkey: str | None = None
+
+
+if TYPE_CHECKING:
+    Handler: TypeAlias = Callable[
+        [Request], Reply | Message | Awaitable[Reply | Message]
+    ]

@@ -104,6 +104,29 @@ def join_url(url: str, target: str) -> str:
     )
 
 
+# RFC 3986: what may stand in a path or query as it is; '%' begins an escape.
+_SENT = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    b"-._~!$&'()*+,;=:@/?%"
+)
+
+
+def request_target(url: str) -> str:
+    """Return path and query of *url* exactly as they are sent and signed.
+
+    Every byte that may not stand there is percent-encoded as UTF-8; escapes that are
+    there stay as they are; an empty path is ``/``.
+    """
+    rest = url.partition("://")[2].partition("#")[0]
+    start = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=-1)
+    target = rest[start:] if start >= 0 else "/"
+    if not target.startswith("/"):
+        target = f"/{target}"
+    return "".join(
+        chr(byte) if byte in _SENT else f"%{byte:02X}" for byte in target.encode()
+    )
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a TCP port nobody listens on at *host*.
 

@@ -41,6 +41,7 @@ EXIT_CODES = {
     "BadReply": 5,
     "TooLarge": 5,
     "NotAllowed": 5,
+    "Unauthentic": 5,
     "Unsupported": 5,
 }
 
@@ -95,7 +96,7 @@ def test_each_kind_of_transport_error_has_a_word_of_its_own():
 
     assert kinds == {
         "refused", "late", "cut", "bad-reply", "too-large", "not-allowed",
-        "unsupported",
+        "unauthentic", "unsupported",
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"errors"},
     {"_yaml", "logs", "network", "_folders", "_loop"},
     {"config", "message", "_json"},
+    {"outcome"},
     {"manifest", "_secrets", "_fields"},
     {"plugin", "_userfile", "_installed"},
     {"settings", "schema", "_discovery", "_lending", "_loader"},

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from btplug.errors import UsageError
-from btplug.network import bracket, free_port, join_url, parse_address, parse_url
+from btplug.network import (
+    bracket,
+    free_port,
+    join_url,
+    parse_address,
+    parse_url,
+    request_target,
+)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +153,27 @@ def test_a_free_port_can_be_bound(host):
         server.bind((host, port))
 
         assert server.getsockname()[1] == port
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://h", "/"),
+        ("http://h:1/", "/"),
+        ("http://h?a=b", "/?a=b"),
+        ("http://[::1]:1/a/b?c=d/e?f", "/a/b?c=d/e?f"),
+        ("http://h/a%2fb%zz", "/a%2fb%zz"),
+        ('http://h/é|{}"<>^`\\', "/%C3%A9%7C%7B%7D%22%3C%3E%5E%60%5C"),
+        ("http://h/a#fragment", "/a"),
+    ],
+)
+def test_a_request_target_is_path_and_query_as_they_are_sent(url, target):
+    assert request_target(url) == target
+
+
+@given(st.text())
+def test_a_request_target_is_printable_ascii_and_stays_itself(text):
+    target = request_target(f"http://h/{text}")
+
+    assert target.isascii() and target.isprintable() and " " not in target
+    assert request_target(f"http://h{target}") == target
