@@ -175,5 +175,7 @@ def test_a_request_target_is_path_and_query_as_they_are_sent(url, target):
 def test_a_request_target_is_printable_ascii_and_stays_itself(text):
     target = request_target(f"http://h/{text}")
 
-    assert target.isascii() and target.isprintable() and " " not in target
+    assert target.isascii()
+    assert target.isprintable()
+    assert " " not in target
     assert request_target(f"http://h{target}") == target
