@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from btplug.manifest import Manifest
     from btplug.message import Health, Message, Peer, Reply, Request
     from btplug.outcome import Failure, Outcome
-    from btplug.plugin import BasePlugin, CLIPlugin, Transport, TransportPlugin
+    from btplug.plugin import BasePlugin, CLIPlugin
     from btplug.registry import (
         CLIPluginRegistry,
         PluginRegistry,
         TransportPluginRegistry,
     )
+    from btplug.transport import Transport, TransportPlugin
 
 __version__ = "0.1.0"
 
@@ -77,8 +78,9 @@ _HOMES = {
     "manifest": ("Manifest",),
     "message": ("Health", "Message", "Peer", "Reply", "Request"),
     "outcome": ("Failure", "Outcome"),
-    "plugin": ("BasePlugin", "CLIPlugin", "Transport", "TransportPlugin"),
+    "plugin": ("BasePlugin", "CLIPlugin"),
     "registry": ("CLIPluginRegistry", "PluginRegistry", "TransportPluginRegistry"),
+    "transport": ("Transport", "TransportPlugin"),
 }
 
 

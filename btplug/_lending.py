@@ -14,7 +14,7 @@ from btplug.errors import BtplugError, PluginFailed, Unsupported, reason_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from btplug.plugin import Transport, TransportPlugin
+    from btplug.transport import Transport, TransportPlugin
 
 
 class Transports(Mapping[str, "Transport"]):
@@ -122,8 +122,8 @@ class _Lent:
     """
 
     __slots__ = (
-        "_plugin", "areceive", "asend", "execute", "health", "receive", "schemes",
-        "send",
+        "_plugin", "areceive", "asend", "asend_many", "execute", "health", "receive",
+        "schemes", "send", "send_many",
     )  # fmt: skip
 
     def __init__(self, name: str, plugin: TransportPlugin) -> None:
@@ -131,7 +131,10 @@ class _Lent:
         module = sys.modules.get(type(plugin).__module__)
         root = os.path.join(os.path.dirname(getattr(module, "__file__", "") or ""), "")
         self.health = _checked(name, root, plugin.health, _unchanged)
-        self.execute = _checked(name, root, plugin.execute, _unchanged)
+        for plain in ("execute", "send_many", "asend_many"):
+            setattr(
+                self, plain, _checked(name, root, getattr(plugin, plain), _unchanged)
+            )
         for form in ("send", "receive"):
             setattr(self, form, _checked(name, root, getattr(plugin, form), _reply))
             other = f"a{form}"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from btplug._folders import digest
 from btplug.errors import PluginLoadError, reason_of
 from btplug.manifest import API, Manifest, Permissions, is_name
-from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin, has_send
+from btplug.plugin import BasePlugin, CLIPlugin
+from btplug.transport import TransportPlugin, has_send
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from btplug.errors import UsageError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import Any
 
 T = TypeVar("T")
@@ -91,6 +91,13 @@ class HomeLoop:
 
         future = asyncio.run_coroutine_threadsafe(work, self._started())
         return await asyncio.wrap_future(future)
+
+    def post(self, work: Callable[[], object]) -> None:
+        """Let the loop do *work* soon, if it runs; wait for nothing."""
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it was closed a moment ago
+                loop.call_soon_threadsafe(work)
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """Iterate over *items*, whose every step runs in the loop."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from btplug.message import Peer
-    from btplug.plugin import Transport
     from btplug.settings import Settings
+    from btplug.transport import Transport
 
 T = TypeVar("T")
 

@@ -18,7 +18,8 @@ from btplug.errors import (
     UnknownPlugin,
 )
 from btplug.manifest import Manifest
-from btplug.plugin import BasePlugin, CLIPlugin, TransportPlugin
+from btplug.plugin import BasePlugin, CLIPlugin
+from btplug.transport import TransportPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

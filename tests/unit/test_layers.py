@@ -14,8 +14,11 @@ LAYERS = [  # a module may import from earlier lines only
     {"_yaml", "logs", "network", "_folders", "_loop"},
     {"config", "message", "_json"},
     {"outcome"},
+    {"_fanout"},
+    {"_outcomes"},
     {"manifest", "_secrets", "_fields"},
-    {"plugin", "_userfile", "_installed"},
+    {"plugin", "_userfile", "_installed", "_forms"},
+    {"transport"},
     {"settings", "schema", "_discovery", "_lending", "_loader"},
     {"context", "_calls", "_index"},
     {"_life"},
@@ -133,7 +136,7 @@ def test_errors_import_the_standard_library_only():
 
 
 # What a plugin may import of btplug: public names, and the documented helpers.
-HELPERS = {"config", "errors", "logs", "message", "network", "plugin"}
+HELPERS = {"config", "errors", "logs", "message", "network", "plugin", "transport"}
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=short)

@@ -1,0 +1,287 @@
+"""One message to many peers: turns, limits, and outcomes as they complete.
+
+It runs whole in the home loop; callers in threads and in other loops get what has
+completed in batches, because each hop between threads costs 0.1 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from btplug.errors import UsageError
+from btplug.message import Message
+from btplug.outcome import Failure, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Iterator
+    from typing import Protocol
+
+    from btplug.message import Peer, Reply
+
+    class Send(Protocol):
+        """The async send of a transport."""
+
+        def __call__(
+            self, peer: Peer, message: Message, *, timeout: float | None
+        ) -> Awaitable[Reply]: ...
+
+
+Peers: TypeAlias = "Iterable[Peer] | AsyncIterable[Peer]"
+
+_TICK = 0.05  # seconds between two looks at who is over the limit
+# A transport that keeps its limit itself says better what it waited for.
+_GRACE = 0.25
+_TRIES = 3
+_BUSY = (429, 503)
+
+
+class Fanout:
+    """A fan-out under way; all its methods belong to the home loop.
+
+    A pool of workers and one timer for all limits: a task and a timer for each peer
+    would cost more than the message.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        peers: Peers,
+        message: Message | Callable[[Peer], Message],
+        *,
+        timeout: float | None,
+        deadline: float | None,
+        limit: int,
+        repeatable: bool,
+    ) -> None:
+        for name, value in (("timeout", timeout), ("deadline", deadline)):
+            if value is not None and not value > 0:
+                raise UsageError(
+                    f"found {name}={value!r}, expected seconds above 0",
+                    fix="leave it out for none of its own",
+                )
+        if limit < 1:
+            raise UsageError(
+                f"found limit={limit!r}, expected 1 or more",
+                fix="say how many peers may have their turn at once",
+            )
+        self._send, self._message = send, message
+        self._timeout, self._deadline, self._limit = timeout, deadline, limit
+        self._tries = _TRIES if repeatable else 1
+        self._peers = _Turns(peers)
+        self._done: deque[Outcome] = deque()
+        self._ends: dict[asyncio.Task[None], float] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._wake: asyncio.Future[None] | None = None
+        self._room: asyncio.Event | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._until = float("inf")
+        self._started = self._closed = False
+        self._error: BaseException | None = None
+
+    async def batch(self) -> list[Outcome]:
+        """Return what has completed, at least one; nothing when all have."""
+        if not self._started:
+            self._start()
+        while not self._done and self._workers:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        found = [*self._done]
+        self._done.clear()
+        if self._room is not None:
+            self._room.set()
+        if not found and self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        return found
+
+    async def close(self) -> None:
+        """Cancel what is open; when this returns nothing of it is left."""
+        self.abort()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    def abort(self) -> None:
+        """Cancel what is open, and wait for nothing."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ends.clear()
+        for worker in self._workers:
+            worker.cancel()
+
+    def _start(self) -> None:
+        self._started = True
+        if self._closed:
+            return
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Event()
+        if self._deadline is not None:
+            self._until = self._loop.time() + self._deadline
+        self._spawn()
+        self._sweep()
+
+    def _spawn(self) -> None:
+        worker = self._loop.create_task(self._work())
+        self._workers.add(worker)
+        worker.add_done_callback(self._ended)
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        self._ends.pop(worker, None)
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            # Only what the caller gave raises here: the iterable of peers.
+            self._error = self._error or error
+            self.abort()
+        if not self._workers and self._timer is not None:
+            self._timer.cancel()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _sweep(self) -> None:
+        """Cancel the turns that are over their limit; one timer does for all."""
+        now = self._loop.time()
+        for worker, end in self._ends.items():
+            if end < now:
+                self._ends[worker] = -1.0
+                worker.cancel()
+        self._timer = self._loop.call_later(_TICK, self._sweep)
+
+    async def _work(self) -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        assert self._room is not None
+        while (turn := await self._peers.next()) is not None:
+            # One more for every one that found work, up to the limit.
+            if len(self._workers) < self._limit and not self._peers.empty:
+                self._spawn()
+            self._done.append(await self._turn(me, *turn))
+            self._notify()
+            # Whoever reads slowly must not be sent more than memory holds.
+            while len(self._done) >= self._limit:
+                self._room.clear()
+                await self._room.wait()
+
+    async def _turn(self, me: asyncio.Task[None], index: int, peer: Peer) -> Outcome:
+        began = self._loop.time()
+        reply, failure, tries = None, None, 0
+        end = min(began + (self._timeout or float("inf")), self._until)
+        while reply is None and failure is None:
+            tries += 1
+            self._ends[me] = end + _GRACE
+            try:
+                reply = await self._once(peer, end, tries)
+            except asyncio.CancelledError:
+                if self._ends.get(me) != -1.0:
+                    raise
+                me.uncancel()
+                failure = self._late(end - began, peer, sent=True)
+            except Exception as exc:
+                failure = Failure.of(exc)
+            self._ends.pop(me, None)
+            if tries < self._tries:
+                pause = _pause(reply, failure, tries)
+                if pause is not None and self._loop.time() + pause < end:
+                    await asyncio.sleep(pause)
+                    reply = failure = None
+        seconds = self._loop.time() - began
+        return Outcome(
+            index=index, peer=peer, reply=reply, failure=failure, seconds=seconds,
+            attempts=tries,
+        )  # fmt: skip
+
+    async def _once(self, peer: Peer, end: float, tries: int) -> Reply:
+        now = self._loop.time()
+        if end <= now:
+            raise self._late(self._deadline or 0.0, peer, sent=tries > 1).error()
+        message = self._message
+        if not isinstance(message, Message):
+            message = message(peer)
+        left = self._timeout
+        if left is not None and (tries > 1 or end == self._until):
+            left = end - now
+        return await self._send(peer, message, timeout=left)
+
+    def _late(self, seconds: float, peer: Peer, *, sent: bool) -> Failure:
+        if sent:
+            what = f"waited {seconds:.3g} s for the reply"
+        else:
+            what = f"its turn did not come within {seconds:g} s for all"
+        return Failure(
+            kind="late",
+            what=what,
+            where=peer.url.partition("?")[0],
+            fix="raise the limit, or 'limit' for more at once",
+            delivered=None if sent else False,
+        )
+
+
+def _pause(reply: Reply | None, failure: Failure | None, tries: int) -> float | None:
+    """Return the seconds before the next try; None: the answer stands."""
+    backoff: float = 0.05 * 4 ** (tries - 1)
+    if failure is not None:
+        return backoff if failure.kind in ("refused", "cut") else None
+    if reply is None or reply.status not in _BUSY:
+        return None
+    # RFC 9110, 10.2.3: seconds, or a date, which neurons do not send.
+    after = (reply.header("retry-after") or "").strip()
+    if after.isascii() and after.isdigit() and len(after) < 8:
+        return float(after) or backoff
+    return None
+
+
+class _Turns:
+    """Peers with their positions, one at a time, from an iterable of either kind.
+
+    Attributes:
+        empty: The last was given out.
+    """
+
+    def __init__(self, peers: Peers) -> None:
+        self.empty = False
+        self._count = 0
+        self._lock: asyncio.Lock | None = None
+        self._iterator: Iterator[Peer] | None = None
+        self._later: AsyncIterator[Peer] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        if isinstance(peers, AsyncIterable):
+            self._later = aiter(peers)
+            # It belongs to the loop of whoever made it.
+            self._loop = asyncio.get_running_loop()
+        else:
+            self._iterator = iter(peers)
+
+    async def next(self) -> tuple[int, Peer] | None:
+        """Return position and peer, or None after the last."""
+        if self._later is not None:
+            return await self._next_later(self._later)
+        assert self._iterator is not None
+        return self._given(next(self._iterator, None))
+
+    async def _next_later(self, later: AsyncIterator[Peer]) -> tuple[int, Peer] | None:
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            if self.empty:
+                return None
+            step = anext(later, None)
+            if self._loop is asyncio.get_running_loop():
+                return self._given(await step)
+            assert self._loop is not None
+
+            async def far() -> Peer | None:
+                return await step
+
+            future = asyncio.run_coroutine_threadsafe(far(), self._loop)
+            return self._given(await asyncio.wrap_future(future))
+
+    def _given(self, peer: Peer | None) -> tuple[int, Peer] | None:
+        if peer is None:
+            self.empty = True
+            return None
+        self._count += 1
+        return self._count - 1, peer

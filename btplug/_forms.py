@@ -1,0 +1,77 @@
+"""Sync and async forms of a transport's methods: one is written, one is made."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from btplug.transport import TransportPlugin
+
+F = TypeVar("F", bound="Callable[..., Any]")  # Any: a method of any signature
+
+
+def pair(cls: type[TransportPlugin], base: type, sync: str, asynchronous: str) -> None:
+    """Make the other form of a pair for the class that defines one most derived.
+
+    Args:
+        base: TransportPlugin, whose own forms count for nothing.
+    """
+    for owner in cls.__mro__:
+        own = vars(owner)
+        forms = [n for n in (sync, asynchronous) if n in own and not _made(own[n])]
+        if not forms:
+            continue
+        # A transport further up has both forms already; a mixin has not.
+        if owner is cls or not issubclass(owner, base):
+            if asynchronous in forms:
+                setattr(cls, asynchronous, _at_home(own[asynchronous]))
+                if sync not in forms:
+                    setattr(cls, sync, posted(own[asynchronous]))
+            else:
+                setattr(cls, asynchronous, _threaded(own[sync]))
+        return
+
+
+def _made(function: object) -> bool:
+    return getattr(function, "_derived", False)
+
+
+def _mark(function: F) -> F:
+    function._derived = True  # type: ignore[attr-defined]  # our own mark
+    return function
+
+
+def _at_home(method: F) -> F:
+    """Run an async method in the home loop, whichever loop awaits it."""
+
+    @wraps(method)
+    async def at_home(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
+        work = method(self, *args, **keywords)
+        return await self.context.home.hand_over(work)
+
+    return at_home  # type: ignore[return-value]  # same signature by wraps
+
+
+# Both call the very function they are made from, not the method of that name: a
+# subclass that wraps one form by super() would otherwise call itself for ever.
+def posted(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a sync form that posts to the home loop and waits."""
+
+    def posted(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
+        return self.context.home.run(method(self, *args, **keywords))
+
+    return _mark(posted)
+
+
+def _threaded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an async form that lets the sync one work in a thread."""
+
+    async def threaded(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
+        import asyncio
+
+        return await asyncio.to_thread(method, self, *args, **keywords)
+
+    return _mark(threaded)

@@ -1,0 +1,204 @@
+"""How data moves between neurons: TransportPlugin, and what plugins see of one."""
+
+from __future__ import annotations
+
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from btplug._forms import pair, posted
+from btplug.errors import Unsupported
+from btplug.plugin import BasePlugin
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Iterable
+
+    from btplug._outcomes import AsyncOutcomes, Outcomes
+    from btplug.message import Health, Message, Peer, Reply
+
+
+class Transport(Protocol):
+    """What plugins see of a transport: `Context.transports` holds these."""
+
+    schemes: tuple[str, ...]
+
+    def send(
+        self, peer: Peer, message: Message, *, timeout: float | None = None
+    ) -> Reply:
+        """Send *message*, return the reply; *timeout* in seconds covers the whole."""
+
+    async def asend(
+        self, peer: Peer, message: Message, *, timeout: float | None = None
+    ) -> Reply:
+        """Async form of `send`."""
+
+    def receive(self, peer: Peer, *, timeout: float | None = None) -> Reply:
+        """Fetch what *peer* has to give."""
+
+    async def areceive(self, peer: Peer, *, timeout: float | None = None) -> Reply:
+        """Async form of `receive`."""
+
+    def send_many(
+        self,
+        peers: Iterable[Peer],
+        message: Message | Callable[[Peer], Message],
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        limit: int = 512,
+        repeatable: bool = False,
+    ) -> Outcomes:
+        """Send to many peers at once; see `TransportPlugin.send_many`."""
+
+    def asend_many(
+        self,
+        peers: Iterable[Peer] | AsyncIterable[Peer],
+        message: Message | Callable[[Peer], Message],
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        limit: int = 512,
+        repeatable: bool = False,
+    ) -> AsyncOutcomes:
+        """Async form of `send_many`."""
+
+    def health(self) -> Health:
+        """Tell whether the transport can be used."""
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """`send`, unless the transport does something else."""
+
+
+class TransportPlugin(BasePlugin):
+    """How data moves between neurons; initialised at start-up.
+
+    A transport writes `send` or `asend`, and `receive` or `areceive` if it can: the
+    other form of each pair is made here. Everything async runs in the home loop.
+
+    Attributes:
+        schemes: URL schemes it serves, such as ``("http", "https")``.
+    """
+
+    schemes: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for sync, asynchronous in _PAIRS:
+            pair(cls, TransportPlugin, sync, asynchronous)
+        health: Any = vars(cls).get("health")
+        if iscoroutinefunction(health):
+            setattr(cls, "health", posted(health))  # noqa: B010 - a method, replaced
+
+    def send(
+        self, peer: Peer, message: Message, *, timeout: float | None = None
+    ) -> Reply:
+        """Send *message*, return the reply; *timeout* in seconds covers the whole."""
+        raise _unsupported(self, "send")
+
+    async def asend(
+        self, peer: Peer, message: Message, *, timeout: float | None = None
+    ) -> Reply:
+        """Async form of `send`."""
+        raise _unsupported(self, "send")
+
+    def receive(self, peer: Peer, *, timeout: float | None = None) -> Reply:
+        """Fetch what *peer* has to give; an HTTP transport does a GET."""
+        raise _unsupported(self, "receive")
+
+    async def areceive(self, peer: Peer, *, timeout: float | None = None) -> Reply:
+        """Async form of `receive`."""
+        raise _unsupported(self, "receive")
+
+    def send_many(
+        self,
+        peers: Iterable[Peer],
+        message: Message | Callable[[Peer], Message],
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        limit: int = 512,
+        repeatable: bool = False,
+    ) -> Outcomes:
+        """Send to many peers at once, and yield outcomes as they complete.
+
+        One failure loses nothing of the others. An iterable of peers is read as turns
+        come free, in the home loop, and so is a *message* that is made for each peer.
+
+        Args:
+            timeout: Seconds for each peer, from the start of its turn; None: the
+                transport's own limit.
+            deadline: Seconds for all; who has no turn by then fails as ``late`` with
+                ``delivered=False``.
+            limit: How many peers have their turn at once.
+            repeatable: The message may be sent twice: a connection that is refused or
+                cut, and 429 or 503, are tried again, up to twice, within the limits.
+
+        Returns:
+            An iterator of `Outcome`; closing it, or leaving its ``with``, cancels what
+            is open.
+
+        Raises:
+            UsageError: A limit is none.
+        """
+        from btplug._fanout import Fanout
+        from btplug._outcomes import Outcomes
+
+        fanout = Fanout(
+            self.asend, peers, message, timeout=timeout, deadline=deadline,
+            limit=limit, repeatable=repeatable,
+        )  # fmt: skip
+        return Outcomes(fanout, self.context.home)
+
+    def asend_many(
+        self,
+        peers: Iterable[Peer] | AsyncIterable[Peer],
+        message: Message | Callable[[Peer], Message],
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        limit: int = 512,
+        repeatable: bool = False,
+    ) -> AsyncOutcomes:
+        """Async form of `send_many`; peers may come from an async iterable too."""
+        from btplug._fanout import Fanout
+        from btplug._outcomes import AsyncOutcomes
+
+        fanout = Fanout(
+            self.asend, peers, message, timeout=timeout, deadline=deadline,
+            limit=limit, repeatable=repeatable,
+        )  # fmt: skip
+        return AsyncOutcomes(fanout, self.context.home)
+
+    def health(self) -> Health:
+        """Tell whether the transport can be used; the base says yes."""
+        from btplug.message import Health
+
+        return Health(ok=True)
+
+    def execute(
+        self,
+        data: str | bytes | Message | None = None,
+        *,
+        peer: Peer | str,
+        timeout: float | None = None,
+    ) -> Reply:
+        """Send *data* to *peer*: text is sent as UTF-8, None as an empty body."""
+        from btplug.message import Message, Peer
+
+        target = Peer.parse(peer) if isinstance(peer, str) else peer
+        return self.send(target, Message.of(data), timeout=timeout)
+
+
+_PAIRS = (("send", "asend"), ("receive", "areceive"))
+
+
+def _unsupported(plugin: BasePlugin, what: str) -> Unsupported:
+    return Unsupported(
+        f"{type(plugin).__name__} does not {what}",
+        fix=f"use a transport that can {what}",
+        delivered=False,
+    )
+
+
+def has_send(cls: type[TransportPlugin]) -> bool:
+    """Tell whether *cls* wrote `send` or `asend`."""
+    return cls.send is not TransportPlugin.send
