@@ -1,4 +1,4 @@
-"""httpx's transports, over our connections.
+"""The sync form on httpx's transport, the async one on connections of our own.
 
 `httpx.Client` itself is not used: its time limit is for each read, it follows the
 ``Location`` of redirects far enough to fail on a bad one, keeps cookies and writes
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from .flow import carry, finish
+from .flow import CURRENT, carry, finish
 from .library import httpcore, httpx
 from .tls import Trust
 from .wires import SyncBackend
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Iterator
 
     from btplug import Message, Peer, Reply
 
     from .exchange import Exchange
+    from .pool import Pool
     from .settings import HTTPConfig
 
 _IDLE = 20  # idle connections kept at most
@@ -40,88 +41,79 @@ class Direct(httpx.BaseTransport):
             found.status, headers=found.headers, stream=_Body(found.stream)
         )
 
-    async def open(self, request: httpx.Request) -> httpx.Response:
-        return self.handle_request(request)
-
-    async def drain(
-        self, response: httpx.Response, take: Callable[[bytes], None]
-    ) -> None:
-        for chunk in cast("_Body", response.stream):
-            take(chunk)
-
-    async def leave(self, response: httpx.Response) -> None:
-        response.close()
+    async def once(self, exchange: Exchange) -> Reply:
+        """Send the message and return the reply; waits, but for no loop."""
+        out = exchange.out
+        request = httpx.Request(
+            out.method,
+            out.place.url,
+            headers=out.headers,
+            content=out.body or None,
+            # The limit for a free connection; wires.py sees to all others.
+            extensions={"timeout": {"pool": exchange.left()}},
+        )
+        token = CURRENT.set(exchange)
+        try:
+            response = self.handle_request(request)
+            try:
+                incoming = exchange.answered(response.status_code, response.headers.raw)
+                for chunk in cast("_Body", response.stream):
+                    incoming.take(chunk)
+                return exchange.reply()
+            finally:
+                response.close()
+        finally:
+            CURRENT.reset(token)
 
     def close(self) -> None:
         self.pool.close()
 
 
-class AsyncDirect(httpx.AsyncBaseTransport):
-    """httpx's async transport; belongs to the loop of its first message."""
-
-    def __init__(self, config: HTTPConfig, trust: Trust) -> None:
-        from .awires import AsyncBackend
-
-        self.pool = httpcore.AsyncConnectionPool(
-            network_backend=AsyncBackend(), **_options(config, trust)
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        found = await self.pool.handle_async_request(_translated(request))
-        return httpx.Response(
-            found.status, headers=found.headers, stream=_AsyncBody(found.stream)
-        )
-
-    async def open(self, request: httpx.Request) -> httpx.Response:
-        return await self.handle_async_request(request)
-
-    async def drain(
-        self, response: httpx.Response, take: Callable[[bytes], None]
-    ) -> None:
-        async for chunk in cast("_AsyncBody", response.stream):
-            take(chunk)
-
-    async def leave(self, response: httpx.Response) -> None:
-        await response.aclose()
-
-    async def aclose(self) -> None:
-        await self.pool.aclose()
-
-
 class Engine:
-    """Both transports: the sync one made at once, the async one when it is needed."""
+    """The sync way, made at once, and the async one, made when it is needed."""
 
     def __init__(self, config: HTTPConfig) -> None:
         self._config, self._trust = config, Trust(config)
         self._sync = Direct(config, self._trust)
-        self._async: AsyncDirect | None = None
+        self._pool: Pool | None = None
 
     def send(
         self, peer: Peer, message: Message, timeout: float | None, method: str
     ) -> Reply:
-        return finish(
-            carry(self._sync, _exchange(peer, message, self._config, timeout, method))
-        )
+        exchange = _exchange(peer, message, self._config, timeout, method)
+        return finish(carry(self._sync.once, exchange))
 
     async def asend(
         self, peer: Peer, message: Message, timeout: float | None, method: str
     ) -> Reply:
+        if self._config.proxy:
+            # Proxies are spoken to in one place; few have one.
+            from asyncio import to_thread
+
+            return await to_thread(self.send, peer, message, timeout, method)
         exchange = _exchange(peer, message, self._config, timeout, method)
-        if self._async is None:
-            self._async = AsyncDirect(self._config, self._trust)
-        return await carry(self._async, exchange)
+        return await carry(self.pool().once, exchange)
+
+    def pool(self) -> Pool:
+        """Return the connections of the async form; they belong to one loop."""
+        if self._pool is None:
+            from .pool import Pool
+
+            self._pool = Pool(self._config, self._trust)
+        return self._pool
 
     def state(self) -> str:
         """Say how many connections there are."""
         every = [one.is_idle() for one in self._sync.pool.connections]
-        if self._async is not None:
-            every += [one.is_idle() for one in self._async.pool.connections]
-        return f"connections: {len(every)}, idle: {sum(every)}"
+        count, idle = len(every), sum(every)
+        if self._pool is not None:
+            count, idle = count + self._pool.count, idle + self._pool.idle
+        return f"connections: {count}, idle: {idle}"
 
-    def close(self) -> AsyncDirect | None:
+    def close(self) -> Pool | None:
         """Close the sync connections; return what is to be closed in its loop."""
         self._sync.close()
-        return self._async
+        return self._pool
 
 
 class _Body(httpx.SyncByteStream):
@@ -135,19 +127,6 @@ class _Body(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._stream.close()
-
-
-class _AsyncBody(httpx.AsyncByteStream):
-    """The same for the async transport."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return cast("AsyncIterator[bytes]", self._stream.__aiter__())
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 def _exchange(

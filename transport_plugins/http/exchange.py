@@ -83,6 +83,11 @@ class Exchange:
         self.broken: OSError | None = None
         self.incoming: Incoming | None = None
 
+    @property
+    def deadline(self) -> float:
+        """When it has to be over, by the monotonic clock."""
+        return self._deadline
+
     def left(self) -> float:
         """Return the seconds that are left.
 
@@ -118,6 +123,20 @@ class Exchange:
         if self.incoming is None:
             self.phase = "headers"
             self._check_head(ended=False)
+
+    def check_silence(self, size: int) -> None:
+        """Refuse *size* bytes in a body that were no part of it, and no end.
+
+        Raises:
+            TooLarge: That is more than headers may have.
+        """
+        if size > self._config.max_head:
+            raise TooLarge(
+                f"found {size:,} bytes of trailers or chunk extensions and no end, "
+                f"expected at most {self._config.max_head:,} bytes",
+                where=self.out.place.shown,
+                fix="report it to the owner of the peer",
+            )
 
     def came(self, data: bytes) -> None:
         """Note what was read; nothing means the end of the connection.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from btplug import Reply
@@ -46,8 +47,16 @@ class Incoming:
         if size > config.max_head:
             raise self._large("max_head", f"found {size:,} bytes of headers", "bytes")
         self.headers = tuple((n.decode("latin-1"), _text(v)) for n, v in raw)
+        for name, value in self.headers:
+            # RFC 9110, 5.5: such values are never right, and may steer a terminal.
+            if _CONTROL.search(value):
+                raise self._bad(f"found control characters in the header {name!r}")
         named = {name.lower(): value for name, value in self.headers}
         self.chunked = "transfer-encoding" in named
+        coding = named.get("transfer-encoding", "chunked")
+        if coding.strip().lower() != "chunked":
+            coding = escape(coding[:40])
+            raise self._bad(f"found the transfer encoding {coding!r}, expected chunked")
         if self.chunked and "content-length" in named:
             raise self._bad("found both Content-Length and Transfer-Encoding")
         self._coded = out.coded
@@ -63,6 +72,11 @@ class Incoming:
             return 0
         text = named.get("content-length", "")
         return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def until_end(self) -> bool:
+        """True where only the end of the connection ends the body."""
+        return self.length is None and not self.chunked
 
     def take(self, chunk: bytes) -> None:
         """Add a part of the body as it stands on the wire.
@@ -139,6 +153,7 @@ class Incoming:
 
 
 _TYPE = "content-type"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _text(value: bytes) -> str:

@@ -67,7 +67,7 @@ class HTTPTransportPlugin(TransportPlugin):
     def shutdown(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None and (rest := engine.close()):
-            self.context.home.run(rest.aclose())
+            self.context.home.run(rest.close())
 
     def _open(self) -> Engine:
         if self._engine is None:

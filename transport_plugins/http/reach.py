@@ -6,11 +6,11 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .flow import CURRENT
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol, TypeAlias
+
+    from .exchange import Exchange
 
     T_co = TypeVar("T_co", covariant=True)
     # Any: each family writes its addresses in its own way.
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def reach(io: IO[T], host: str, port: int) -> T:
+async def reach(io: IO[T], exchange: Exchange, host: str, port: int) -> T:
     """Connect to the first address of *host* that answers."""
-    exchange = CURRENT.get()
     exchange.connecting(host, port)
     addresses = await io.look_up(host, port, exchange.left())
     exchange.phase = "connect"

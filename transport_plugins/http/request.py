@@ -42,11 +42,15 @@ class Place(NamedTuple):
     Attributes:
         shown: For messages: without the query, which may hold a key.
         netloc: What the Host header says.
+        target: Path and query as they are sent.
+        origin: Scheme, host (IPv6 without brackets) and port: who is connected to.
     """
 
     url: httpx.URL
     shown: str
     netloc: bytes
+    target: bytes
+    origin: tuple[str, str, int]
 
 
 class Outgoing(NamedTuple):
@@ -61,6 +65,12 @@ class Outgoing(NamedTuple):
     headers: RawHeaders
     body: bytes
     coded: bool
+
+    def head(self) -> bytes:
+        """Return request line and headers as bytes."""
+        lines = [b"%s %s HTTP/1.1\r\n" % (self.method.encode(), self.place.target)]
+        lines += [b"%s: %s\r\n" % pair for pair in self.headers]
+        return b"".join([*lines, b"\r\n"])
 
 
 def build(peer: Peer, message: Message, default: str) -> Outgoing:
@@ -135,7 +145,7 @@ def _header(name: str, value: str, shown: str) -> tuple[bytes, bytes]:
     return name.encode(), value.strip(" \t").encode()
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16_384)
 def _place(url: str, target: str) -> Place:
     try:
         parse_url(url)
@@ -155,7 +165,9 @@ def _place(url: str, target: str) -> Place:
         )
     bare = found.copy_with(query=None, fragment=None)
     shown = f"{bare}?…" if found.query else str(bare)
-    return Place(found, shown, found.netloc)
+    port = found.port or (443 if found.scheme == "https" else 80)
+    origin = (found.scheme, found.raw_host.decode("ascii").strip("[]"), port)
+    return Place(found, shown, found.netloc, found.raw_path, origin)
 
 
 def _refused(what: str, where: str | None, fix: str) -> NotAllowed:

@@ -34,7 +34,7 @@ class HTTPConfig:
     max_body: int = 64 * 1024 * 1024
     max_head: int = 64 * 1024
     max_headers: int = 200
-    connections: int = 100
+    connections: int = 512
     keep_alive: float = 1.5
     ca_file: str = ""
     proxy: str = ""

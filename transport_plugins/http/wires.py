@@ -175,7 +175,7 @@ class SyncBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> SyncWire:
-        return finish(reach(self, host, port))
+        return finish(reach(self, CURRENT.get(), host, port))
 
     def sleep(self, seconds: float) -> None:
         sleep(seconds)

@@ -1,0 +1,269 @@
+"""One connection of the async form: a protocol of asyncio and a parser.
+
+It knows no policy: it tells the exchange it works for what happens, and does what
+that asks for. asyncio is imported with the first async message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from btplug.errors import TransportError
+
+from .flow import Garbled
+from .wires import Wire, readable
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .incoming import Incoming
+    from .request import RawHeaders
+
+# Bytes handed to asyncio at once: it moves all it holds for every bit that leaves.
+_PIECE = 256 * 1024
+
+
+class Connection(Wire, asyncio.Protocol):
+    """A connection to one peer, used by one exchange at a time.
+
+    Attributes:
+        lost: It has ended, or is about to.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = False
+        self._loop = asyncio.get_running_loop()
+        self._exchange: Exchange | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._done: asyncio.Future[None] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._failed: Exception | None = None
+        self._full = self._stays = False
+
+    # -- for the pool
+
+    async def carry(self, exchange: Exchange) -> None:
+        """Send the message of *exchange*, and return when its reply is complete.
+
+        Raises:
+            Stale: It is a kept connection that cannot be used again.
+            OSError, Garbled: There is no whole reply.
+            TransportError: The reply is refused.
+        """
+        if doubt := self.doubt(exchange):
+            await self._wait(doubt)
+        self.put(exchange.out.head())
+        self.put(exchange.out.body)
+        pieces = self.begin(exchange, self.uses > 0 and self.occupied())
+        self._headers: RawHeaders = []
+        self._incoming: Incoming | None = None
+        self._complete = False
+        self._unseen = 0
+        self._exchange = exchange
+        self._done = self._loop.create_future()
+        timer = self._loop.call_at(exchange.deadline, self._expired)
+        if self.uses == 1:
+            self.transport.resume_reading()
+        try:
+            await self._write(pieces, exchange)
+            if not self._done.done():
+                exchange.reading()
+            await self._done
+        finally:
+            timer.cancel()
+            self._note_sent()
+            self._exchange = self._done = None
+            if not self._complete:
+                self.abort()
+
+    def occupied(self) -> bool:
+        """Tell whether the peer has closed it, or sent what nobody asked for."""
+        if self.lost:
+            return True
+        sock = self.transport.get_extra_info("socket")
+        return sock.fileno() < 0 or readable(sock)
+
+    @property
+    def reusable(self) -> bool:
+        """True where another exchange may use it."""
+        return self._clean and not self.lost and self._stays
+
+    def abort(self) -> None:
+        """End it now; what was not sent yet is not sent."""
+        self.lost = True
+        self.transport.abort()
+
+    def cut(self) -> None:
+        """End it, and the exchange that uses it."""
+        self._fail(ConnectionError("the transport was shut down"))
+
+    # -- sending
+
+    async def _write(self, pieces: list[bytes], exchange: Exchange) -> None:
+        assert self._done is not None
+        for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), _PIECE):
+                self.transport.write(view[start : start + _PIECE])
+                # A server may refuse a message halfway, with a reply that can be read.
+                while self._full and not self._done.done():
+                    await self._wait(exchange.left())
+                if self._done.done():
+                    return
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until something happens, but no longer than that."""
+        self._wake = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._woken)
+        try:
+            await self._wake
+        finally:
+            timer.cancel()
+            self._wake = None
+
+    def _woken(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _note_sent(self) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            unsent = self.transport.get_write_buffer_size()
+            # At least one byte: asyncio tells nothing of what TLS holds back.
+            exchange.sent = max(1, exchange.total - unsent)
+
+    # -- what happens, and how it ends
+
+    def _expired(self) -> None:
+        self._fail(TimeoutError())
+
+    def _fail(self, exc: Exception) -> None:
+        self._note_sent()
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(exc)
+        self._woken()
+        self.abort()
+
+    def _finish(self) -> None:
+        self._complete = True
+        self._note_sent()
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
+        self._woken()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.use(cast("asyncio.Transport", transport))
+        # pause_writing comes as soon as the system takes no more.
+        self.transport.set_write_buffer_limits(0)
+
+    def use(self, transport: asyncio.Transport) -> None:
+        """Take a transport: the first one, or that of TLS."""
+        self.transport = transport
+        # What comes before anything was asked is looked at then.
+        transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._woken()
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None or self._complete:
+            self._clean = False
+            self.abort()  # bytes that nobody asked for
+            return
+        try:
+            before = self._incoming.size if self._incoming is not None else -1
+            exchange.came(data)
+            self._parser.feed_data(data)
+            if self._failed is not None:
+                self._fail(self._failed)
+                return
+            if self._complete:
+                return
+            exchange.reading()
+            self._check_silence(exchange, before, len(data))
+        except TransportError as exc:
+            self._fail(exc)
+        except httptools.HttpParserUpgrade:
+            self._fail(Garbled("it changes to another protocol"))
+        except httptools.HttpParserError as exc:
+            self._fail(self._failed or Garbled(str(exc)))
+
+    def _check_silence(self, exchange: Exchange, before: int, size: int) -> None:
+        """Refuse trailers and chunk extensions without end."""
+        if self._incoming is None or self._incoming.size != before:
+            self._unseen = 0
+            return
+        self._unseen += size
+        exchange.check_silence(self._unseen)
+
+    def eof_received(self) -> bool:
+        self._ended(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended(exc)
+
+    def _ended(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._woken()
+        exchange, incoming = self._exchange, self._incoming_or_none()
+        if exchange is None or self._complete:
+            return
+        if exc is None:
+            exchange.came(b"")
+        until_end = incoming is not None and incoming.until_end
+        if exc is None and until_end:
+            self._finish()
+        else:
+            self._fail(exc or ConnectionError("the connection ended"))
+
+    def _incoming_or_none(self) -> Incoming | None:
+        return self._incoming if self._exchange is not None else None
+
+    # -- called by the parser
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._incoming is None:  # and no trailer
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        # After the end more may follow in the same packet: it is nobody's reply.
+        if self._exchange is None or self._complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 100:
+            self._failed = Garbled(f"the status {status:03}")
+            return
+        if status < 200:
+            self._headers = []  # 100 Continue and its like: the reply is still to come
+            return
+        try:
+            self._incoming = self._exchange.answered(status, self._headers)
+        except TransportError as exc:
+            self._failed = exc
+            return
+        if self._exchange.out.method == "HEAD":
+            # The parser waits for a body that will not come.
+            self._stays = False
+            self._finish()
+
+    def on_body(self, body: bytes) -> None:
+        if self._incoming is not None and not (self._failed or self._complete):
+            try:
+                self._incoming.take(body)
+            except TransportError as exc:
+                self._failed = exc
+
+    def on_message_complete(self) -> None:
+        if self._incoming is not None and not (self._failed or self._complete):
+            # The parser knows it only now.
+            self._stays = self._parser.should_keep_alive()
+            self._finish()

@@ -1,0 +1,228 @@
+"""The connections of the async form: made, kept, used again, given up."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeAlias
+
+from .connection import Connection
+from .reach import ask, numeric, reach
+
+if TYPE_CHECKING:
+    from btplug import Reply
+
+    from .exchange import Exchange
+    from .reach import Address, Found
+    from .settings import HTTPConfig
+    from .tls import Trust
+
+Origin: TypeAlias = tuple[str, str, int]
+
+_SPARE = 64  # descriptors that are left to the rest of the process
+_LEAST = 16
+
+
+class Pool:
+    """Connections by origin, idle ones kept for a while; belongs to one loop.
+
+    Attributes:
+        count: How many are open or being opened.
+        idle: How many of them wait for the next exchange.
+    """
+
+    def __init__(self, config: HTTPConfig, trust: Trust) -> None:
+        self._keep, self._trust = config.keep_alive, trust
+        self._most = _affordable(config.connections)
+        self.count = self.idle = 0
+        self._idle: dict[Origin, deque[tuple[float, Connection]]] = {}
+        self._busy: set[Connection] = set()
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def once(self, exchange: Exchange) -> Reply:
+        """Send the message over one connection and return the reply."""
+        origin = exchange.out.place.origin
+        connection = self._kept(origin, exchange)
+        if connection is None:
+            connection = await self._opened(origin, exchange)
+        self._busy.add(connection)
+        try:
+            await connection.carry(exchange)
+            return exchange.reply()
+        finally:
+            self._busy.discard(connection)
+            self._release(origin, connection)
+
+    async def close(self) -> None:
+        """End every connection, those in use too."""
+        for kept in self._idle.values():
+            for _, connection in kept:
+                connection.abort()
+        self._idle.clear()
+        self.count -= self.idle
+        self.idle = 0
+        for connection in [*self._busy]:
+            connection.cut()
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.sleep(0)  # lets the sockets be closed
+
+    # -- keeping
+
+    def _kept(self, origin: Origin, exchange: Exchange) -> Connection | None:
+        kept = self._idle.get(origin)
+        # The youngest first: the others may grow old and go.
+        while kept and not exchange.fresh:
+            since, connection = kept.pop()
+            self.idle -= 1
+            if not connection.lost and self._loop.time() - since < self._keep:
+                return connection
+            connection.abort()
+            self.count -= 1
+        return None
+
+    def _release(self, origin: Origin, connection: Connection) -> None:
+        if connection.reusable and self._keep and not self._queue:
+            self._idle.setdefault(origin, deque()).append(
+                (self._loop.time(), connection)
+            )
+            self.idle += 1
+            if self._timer is None:
+                self._timer = self._loop.call_later(self._keep, self._sweep)
+            return
+        connection.abort()
+        self._freed()
+
+    def _freed(self) -> None:
+        """Let the next one that waits have the place of a connection."""
+        self.count -= 1
+        while self._queue:
+            waiting = self._queue.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+
+    def _sweep(self) -> None:
+        """Close what nobody has used for long."""
+        old = self._loop.time() - self._keep
+        for origin, kept in [*self._idle.items()]:
+            while kept and (kept[0][0] <= old or kept[0][1].lost):
+                kept.popleft()[1].abort()
+                self.idle -= 1
+                self.count -= 1
+            if not kept:
+                del self._idle[origin]
+        self._timer = None
+        if self._idle:
+            self._timer = self._loop.call_later(self._keep, self._sweep)
+
+    # -- opening
+
+    async def _opened(self, origin: Origin, exchange: Exchange) -> Connection:
+        await self._place(exchange)
+        scheme, host, port = origin
+        try:
+            connection = await reach(self, exchange, host, port)
+            if scheme == "https":
+                await self._secure(connection, exchange, host)
+        except BaseException:
+            self._freed()
+            raise
+        return connection
+
+    async def _place(self, exchange: Exchange) -> None:
+        """Wait for one of the connections there may be."""
+        while self.count >= self._most:
+            if self._evict():
+                continue
+            waiting = self._loop.create_future()
+            self._queue.append(waiting)
+            async with asyncio.timeout(exchange.left()):
+                await waiting
+        self.count += 1
+
+    def _evict(self) -> bool:
+        """Close the idle connection that comes first to hand, if there is one."""
+        for origin, kept in self._idle.items():
+            if kept:
+                kept.popleft()[1].abort()
+                self.idle -= 1
+                self.count -= 1
+                if not kept:
+                    del self._idle[origin]
+                return True
+        return False
+
+    async def look_up(self, host: str, port: int, left: float) -> list[Address]:
+        if found := numeric(host, port):
+            return found
+        future: asyncio.Future[Found] = self._loop.create_future()
+
+        def settle(answer: Found) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        def answered(answer: Found) -> None:
+            # The loop may have ended in the meantime: then nobody waits.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(settle, answer)
+
+        ask(host, port, answered)
+        async with asyncio.timeout(left):
+            answer = await future
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    async def dial(self, address: Address, left: float) -> Connection:
+        sock = socket.socket(address[0], socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            async with asyncio.timeout(left):
+                await self._loop.sock_connect(sock, address[1])
+                _, connection = await self._loop.create_connection(
+                    Connection, sock=sock
+                )
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    async def _secure(
+        self, connection: Connection, exchange: Exchange, host: str
+    ) -> None:
+        exchange.securing(host)
+        try:
+            async with asyncio.timeout(exchange.left()):
+                # Loading the authorities takes long enough to disturb the loop.
+                context = await asyncio.to_thread(self._trust.context)
+                made = await self._loop.start_tls(
+                    connection.transport,
+                    connection,
+                    context,
+                    server_hostname=host,
+                    # Ours ends it first, with an error that is recognised.
+                    ssl_handshake_timeout=exchange.left() + 1,
+                )
+        except BaseException:
+            connection.abort()
+            raise
+        if made is None:
+            raise ConnectionResetError("the connection ended")
+        connection.use(made)
+
+
+def _affordable(wanted: int) -> int:
+    """Return *wanted*, or what the system's limit on open files leaves."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return wanted
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return min(wanted, max(_LEAST, soft - _SPARE))
