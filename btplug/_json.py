@@ -1,10 +1,95 @@
-"""JSON text that is valid everywhere and steers no terminal."""
+"""JSON that is valid everywhere: read strictly, written strictly or for people."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from btplug._yaml import shown
+
+if TYPE_CHECKING:
+    from btplug.message import Buffer
+
+# Levels of lists and mappings; what others nest deeper is rarely data.
+DEPTH = 128
+
+
+class BadJSON(ValueError):
+    """Bytes that are no JSON, or more of it than is wanted; the text is the reason."""
+
+
+def loads(data: Buffer, *, limit: int = 8 * 1024 * 1024, depth: int = DEPTH) -> object:
+    """Return what JSON in UTF-8 says; what two readers could take apart is refused.
+
+    Args:
+        limit: Bytes it may have: as objects it takes ten times its size.
+        depth: Levels of lists and mappings it may have.
+
+    Raises:
+        BadJSON: It has NaN, an infinity (1e999 is one), a repeated key, an integer
+            of more than 4,300 digits, too many levels or bytes, or is none at all.
+
+    Source: RFC 8259; RFC 7493, section 2, for repeated keys.
+    """
+    import json
+
+    if memoryview(data).nbytes > limit:
+        raise BadJSON(f"at most {limit:,} bytes of it")
+    try:
+        text = str(data, "utf-8")
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_unique,
+        )
+    except RecursionError as exc:
+        raise BadJSON("nested too deep") from exc
+    # ValueError: also bad UTF-8, and integers of more than 4,300 digits.
+    except ValueError as exc:
+        raise BadJSON(str(exc)) from exc
+    # Counting is much cheaper than walking, and mostly enough.
+    if text.count("[") + text.count("{") > depth and not _fits(value, depth):
+        raise BadJSON(f"nested too deep, more than {depth} levels")
+    return value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value - value:
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key[:80]!r} stands there twice")
+            seen.add(key)
+    return found
+
+
+def _fits(value: Any, depth: int, *, text_keys: bool = False) -> bool:
+    """Return whether *value* has *depth* levels at most, and perhaps text keys only."""
+    level: list[Any] = [value] if isinstance(value, (dict, list, tuple)) else []
+    for _ in range(depth):
+        if not level:
+            return True
+        deeper: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                if text_keys and not all(isinstance(key, str) for key in item):
+                    return False
+                item = item.values()
+            deeper += [c for c in item if isinstance(c, (dict, list, tuple))]
+        level = deeper
+    return not level
 
 
 class NoJSON(ValueError):
@@ -45,6 +130,28 @@ def dumps(value: object, *, name: str = "value", lenient: bool = False) -> str:
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
+def encode(value: object, *, name: str = "value") -> bytes:
+    """Return *value* as compact JSON in UTF-8, such that `loads` reads it back.
+
+    Stricter than `dumps`: a key that is no text, text with half a surrogate pair and
+    more than 128 levels are refused as well.
+
+    Raises:
+        NoJSON: It holds what JSON has not.
+    """
+    import json
+
+    try:
+        text = json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        )
+        if _fits(value, DEPTH, text_keys=True):
+            return text.encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise NoJSON(*_culprit(value, name, strict=True)) from exc
+    raise NoJSON(*_culprit(value, name, strict=True))
+
+
 def _escaped(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     pairs = [units[i : i + 2] for i in range(0, len(units), 2)]
@@ -72,17 +179,21 @@ def _unfit_number(value: float) -> str:
     return "" if value - value == 0 else f"the number {value}"
 
 
-def _culprit(value: Any, path: str) -> tuple[str, str]:
+def _culprit(value: Any, path: str, *, strict: bool = False) -> tuple[str, str]:
     """Return where in *value* the first thing is that JSON has not, and its kind."""
+    keys = str if strict else (str, int, float, type(None))
+    levels = DEPTH if strict else 501
     open_now: list[tuple[Any, str, int]] = [(value, path, 0)]
     while open_now:
         item, at, depth = open_now.pop()
-        if depth > 500:
+        if depth >= levels and isinstance(item, (dict, list, tuple)):
             return path, "a value inside itself, or nested too deep"
         if isinstance(item, dict):
             for key in item:
-                if not isinstance(key, (str, int, float)) and key is not None:
+                if not isinstance(key, keys):
                     return at, f"a key of type {type(key).__name__}"
+                if strict and isinstance(key, str) and not _encodable(key):
+                    return at, "a key with half a surrogate pair"
             pairs = [(v, f"{at}.{k}", depth + 1) for k, v in item.items()]
             open_now += reversed(pairs)
         elif isinstance(item, (list, tuple)):
@@ -91,6 +202,17 @@ def _culprit(value: Any, path: str) -> tuple[str, str]:
         elif isinstance(item, (int, float)):
             if found := _unfit_number(item):
                 return at, found
-        elif not isinstance(item, str) and item is not None:
+        elif isinstance(item, str):
+            if strict and not _encodable(item):
+                return at, "text with half a surrogate pair"
+        elif item is not None:
             return at, f"a value of type {type(item).__name__}"
     return path, "a value inside itself, or nested too deep"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

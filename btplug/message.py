@@ -184,20 +184,12 @@ class Reply:
         Raises:
             BadReply: It is not JSON; the message shows what came instead.
         """
-        import json
+        from btplug._json import BadJSON, loads
 
-        if len(self.body) > limit:
-            raise self._unreadable("JSON", f"at most {limit:,} bytes of it")
         try:
-            return json.loads(
-                self.body.decode(),
-                parse_constant=_refuse_constant,
-                object_pairs_hook=_unique,
-            )
-        # ValueError: also bad UTF-8, and integers of more than 4,300 digits.
-        except (ValueError, RecursionError) as exc:
-            reason = "nested too deep" if isinstance(exc, RecursionError) else str(exc)
-            raise self._unreadable("JSON", reason) from exc
+            return loads(self.body, limit=limit)
+        except BadJSON as exc:
+            raise self._unreadable("JSON", str(exc)) from exc
 
     def _unreadable(self, expected: str, reason: str) -> BadReply:
         return BadReply(
@@ -210,21 +202,6 @@ class Reply:
         kind = repr(self.media_type[:80])[1:-1] or "no content type"
         shown = repr(self.body[:80])[1:]
         return f"a body of {len(self.body):,} bytes ({kind}): {shown}"
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise ValueError(f"the key {key[:80]!r} stands there twice")
-            seen.add(key)
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

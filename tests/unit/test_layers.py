@@ -12,8 +12,10 @@ PACKAGE = ROOT / "btplug"
 LAYERS = [  # a module may import from earlier lines only
     {"errors"},
     {"_yaml", "logs", "network", "_folders", "_loop"},
-    {"config", "message", "_json"},
-    {"outcome"},
+    {"_json"},
+    {"config", "message"},
+    {"outcome", "codecs"},
+    {"dialects"},
     {"_fanout"},
     {"_outcomes"},
     {"manifest", "_secrets", "_fields"},
@@ -124,7 +126,8 @@ def test_the_command_line_imports_click():
 @pytest.mark.parametrize("path", MODULES, ids=short)
 def test_imports_are_the_standard_library_or_a_dependency(path):
     allowed = {
-        "btplug", "click", "httpx", "msgspec", "platformdirs", "rich", "yaml",
+        "bittensor_core", "btplug", "click", "httpx", "msgspec", "numpy", "platformdirs",
+        "rich", "yaml",
         *sys.stdlib_module_names,
     }  # fmt: skip
 
