@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
-from enum import Enum
 from inspect import Parameter, signature
-from types import AsyncGeneratorType, CoroutineType, MappingProxyType
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from btplug._loader import place
+from btplug._options import (
+    VARIADIC,
+    by_name,
+    click_parameters,
+    configured,
+    data_parameter,
+    default_of,
+)
 from btplug.config import nearest
 from btplug.errors import (
     BtplugError,
@@ -52,7 +59,7 @@ class Call:
         self.name, self._root, self.loop = manifest.name, manifest.root, loop
         self._before, self._after = plugin.before_execute, plugin.after_execute
         self._execute = plugin.execute
-        declared = {p.name: p for p in click_parameters(type(plugin))}
+        declared = by_name(click_parameters(type(plugin)))
         own = signature(plugin.execute).parameters
         self.data_name = data_parameter(own.values(), declared)
         kind = own[self.data_name].kind if self.data_name else None
@@ -63,7 +70,7 @@ class Call:
         for name, parameter in own.items():
             if name == self.data_name or parameter.kind in VARIADIC:
                 continue
-            has, value = _default(config, name, declared.get(name), parameter)
+            has, value = default_of(config, name, declared.get(name), parameter)
             if not has:
                 required.append(name)
             elif callable(value) and name in declared:
@@ -101,6 +108,8 @@ class Call:
                 result = self._execute(**{self.data_name: data}, **options)
             if type(result) is CoroutineType:
                 result = self.loop.run(result)
+            if hasattr(result, "__aiter__"):
+                result = self.loop.iterate(aiter(result))
             result = self._after(result)
             if type(result) is CoroutineType:
                 result = self.loop.run(result)
@@ -111,8 +120,8 @@ class Call:
             raise
         except BaseException as exc:
             raise failure(exc, self.name, self._root) from exc
-        if type(result) is AsyncGeneratorType:
-            result = self.loop.iterate(result)
+        if hasattr(result, "__aiter__"):  # of the hook
+            result = self.loop.iterate(aiter(result))
         return self._watched(result) if hasattr(result, "__next__") else result
 
     def finish(self, result: object) -> object:
@@ -150,74 +159,6 @@ class Call:
                 )
         made = {n: f() for n, f in self._factories.items() if n not in options}
         return {**self.defaults, **made, **options}
-
-
-VARIADIC = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
-
-
-def click_parameters(cls: type[BasePlugin]) -> list[Any]:
-    """Return what Click's decorators left on `execute`, in the order written.
-
-    Read from the attribute, because only plugins and the command line import Click.
-    """
-    return list(reversed(getattr(cls.execute, "__click_params__", [])))
-
-
-def data_parameter(own: Any, declared: Mapping[str, object]) -> str | None:
-    """Return the parameter of execute that *data* fills.
-
-    It is called ``data``, or is the first positional one that is no Click option.
-    """
-    positional = (
-        Parameter.POSITIONAL_ONLY,
-        Parameter.POSITIONAL_OR_KEYWORD,
-        Parameter.VAR_POSITIONAL,
-    )
-    found = None
-    for parameter in own:
-        if parameter.name == "data" and parameter.kind not in VARIADIC:
-            return "data"
-        if found is None and parameter.kind in positional:
-            found = None if parameter.name in declared else str(parameter.name)
-    return found
-
-
-def _default(
-    config: object, name: str, option: Any, parameter: Parameter
-) -> tuple[bool, object]:
-    """Return whether a parameter has a default, and which."""
-    has, value = configured(config, name)
-    if not has and option is not None:
-        has, value = _declared_default(option)
-    if not has and parameter.default is not Parameter.empty:
-        has, value = True, parameter.default
-    if not has and option is not None and not option.required:
-        has, value = True, None
-    return has, value
-
-
-def configured(config: object, name: str | None) -> tuple[bool, object]:
-    """Return whether a configuration has a field of that name, and its value."""
-    if type(config) is MappingProxyType:
-        return name in config, config.get(name)
-    marks = ("__dataclass_fields__", "__struct_fields__")
-    if name is None or not any(name in getattr(config, mark, ()) for mark in marks):
-        return False, None
-    return hasattr(config, name), getattr(config, name, None)
-
-
-def _declared_default(option: Any) -> tuple[bool, object]:
-    value = option.default
-    # Click marks "no default" with a member of an enum that is not public; a default
-    # of None is one that somebody wrote.
-    if not (isinstance(value, Enum) and value.name == "UNSET"):
-        return value is not None or not option.required, value
-    if getattr(option, "multiple", False) or option.nargs == -1:
-        return not option.required, ()
-    if getattr(option, "count", False):
-        return True, 0
-    flag = getattr(option, "is_flag", False) and option.type.name == "boolean"
-    return flag, False if flag else None
 
 
 def failure(

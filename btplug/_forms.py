@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def pair(cls: type[TransportPlugin], base: type, sync: str, asynchronous: str) -
             continue
         # A transport further up has both forms already; a mixin has not.
         if owner is cls or not issubclass(owner, base):
+            for name in forms:
+                _check_form(own[name], name, wanted=name == asynchronous)
             if asynchronous in forms:
                 setattr(cls, asynchronous, _at_home(own[asynchronous]))
                 if sync not in forms:
@@ -33,6 +36,16 @@ def pair(cls: type[TransportPlugin], base: type, sync: str, asynchronous: str) -
             else:
                 setattr(cls, asynchronous, _threaded(own[sync]))
         return
+
+
+def _check_form(function: object, name: str, *, wanted: bool) -> None:
+    if iscoroutinefunction(function) != wanted:
+        other = name.removeprefix("a") if wanted else f"a{name}"
+        found, expected = ("def", "async def") if wanted else ("async def", "def")
+        raise TypeError(
+            f"found {name} written with {found}, "
+            f"expected {expected}, or the name {other}"
+        )
 
 
 def _made(function: object) -> bool:

@@ -11,10 +11,12 @@ from btplug._calls import Call, Timed, guarded
 from btplug._loader import check_class, load, manifest_of, unload
 from btplug.errors import (
     BtplugError,
+    ConfigError,
     PluginExit,
     PluginFailed,
     PluginLoadError,
     PluginStartError,
+    UsageError,
 )
 from btplug.manifest import Manifest
 from btplug.plugin import BasePlugin
@@ -84,6 +86,11 @@ class Life(Generic[T]):
                 )
             return cls(plugin, context, loop)
         own = plugin if isinstance(plugin, type) else type(plugin)
+        if not issubclass(own, BasePlugin) and not isinstance(plugin, type):
+            raise UsageError(
+                f"found {own.__name__}, expected a class, an instance or a Manifest",
+                fix="to register what lies in a folder use discover_plugins",
+            )
         check_class(own, kind, own.__name__, own.__module__)
         live = None if isinstance(plugin, type) else plugin
         return cls(manifest_of(own, kind), context, loop, cls=own, plugin=live)
@@ -139,7 +146,9 @@ class Life(Generic[T]):
     def about(self, error: BtplugError) -> BtplugError:
         """Complete an error with the plugin it is about."""
         error.plugin = error.plugin or self.manifest.name
-        error.where = error.where or self.manifest.path
+        # What is wrong with settings names its own file, which may be the user's.
+        if not isinstance(error, ConfigError):
+            error.where = error.where or self.manifest.path
         return error
 
     def _doing(self) -> str:

@@ -7,7 +7,6 @@ import re
 import sys
 import threading
 from importlib import import_module
-from inspect import iscoroutinefunction
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -85,9 +84,6 @@ def check_class(found: object, kind: str, name: str, where: str) -> None:
             f"found schemes = {found.schemes!r}, expected a tuple of lower-case names"
         )
         fix = "write, for example: schemes = ('http', 'https')"
-    elif issubclass(found, TransportPlugin) and iscoroutinefunction(found.send):
-        what = f"found {name}.send written with async def, expected a plain method"
-        fix = "call it asend: send is derived from it"
     else:
         return
     raise PluginLoadError(what, where=where, fix=fix)

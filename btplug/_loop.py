@@ -41,7 +41,7 @@ class HomeLoop:
 
                 loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=loop.run_forever, name=self._name, daemon=True
+                    target=_run, args=(loop,), name=self._name, daemon=True
                 )
                 self._thread.start()
                 self._loop = loop
@@ -146,3 +146,17 @@ class HomeLoop:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+def _run(loop: AbstractEventLoop) -> None:
+    """Run *loop* until it is stopped.
+
+    An exit or interrupt that is raised in a task reaches whoever waits for the task,
+    and ends asyncio's loop besides: all others would wait for ever.
+    """
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue
+        return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from btplug._folders import Observation, write_atomic
@@ -102,7 +103,8 @@ def read_user_file(path: str) -> dict[str, Values]:
         if key == "plugins":
             if value is not None and not isinstance(value, dict):
                 raise ConfigError(
-                    f"{path}:{line}: plugins: found {shown(value)}, expected a mapping",
+                    f"{path}:{line}: plugins: found a value of type "
+                    f"{type(value).__name__}, expected a mapping",
                     fix="write a plugin's name below it, and its settings below that",
                 )
             for name, block in (value or {}).items():
@@ -117,8 +119,10 @@ def read_user_file(path: str) -> dict[str, Values]:
                     continue  # only comments below it
                 if not isinstance(block, dict):
                     raise ConfigError(
-                        f"{where}: plugins.{name}: found {shown(block)}, "
-                        "expected a mapping",
+                        # Not shown: with a blank forgotten, it holds a secret.
+                        f"{where}: plugins.{name}: found a value of type "
+                        f"{type(block).__name__}, "
+                        "expected keys and values, as in 'key: value'",
                         fix="indent the plugin's settings below its name",
                     )
                 found[name] = {
@@ -153,7 +157,7 @@ def write_setting(home: Folders, key: str, text: str | None) -> str:
     good = is_name(owner) if dot else key in HOST
     if not (good and name.isidentifier() and name.isascii() and len(name) <= 100):
         raise UsageError(
-            f"found the key {shown(key)}, "
+            f"found the key {shown(key.partition('=')[0])}, "
             f"expected PLUGIN.KEY or one of {', '.join(HOST)}",
             fix=nearest(key, HOST) or "see the keys with: btplug config show PLUGIN",
         )
@@ -181,6 +185,8 @@ def write_setting(home: Folders, key: str, text: str | None) -> str:
         return path
     try:
         os.unlink(path)
+        with suppress(OSError):  # there are other keys of that plugin
+            os.rmdir(os.path.dirname(path))
     except FileNotFoundError as exc:
         raise UsageError(
             f"the key {key!r} was not set by 'btplug config set'",

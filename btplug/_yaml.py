@@ -139,7 +139,10 @@ class _Builder:
         if getattr(event, "anchor", None):
             raise self.fail(event, "an anchor (&)", "the value itself")
         if tag := getattr(event, "tag", None):
-            raise self.fail(event, f"the tag {shown(tag)}", "a value without a tag")
+            # A "!" in front of a password makes a tag of it: only YAML's own are shown.
+            public = tag.startswith("tag:yaml.org,")
+            found = f"the tag {shown(tag)}" if public else "a tag of its own"
+            raise self.fail(event, found, "a value without a tag")
         if kind == "ScalarEvent":
             if self.open and isinstance(self.open[-1], dict) and not self.waiting:
                 self.key(event)

@@ -44,8 +44,11 @@ class BtplugError(Exception):
         return "\n".join(lines)
 
     def line(self) -> str:
-        """Return all of it on one line, for rows of a listing."""
-        return "; ".join(part.strip() for part in str(self).splitlines())
+        """Return it on one line, for rows of a listing; a longer remedy is left out."""
+        fix = self.fix if self.fix and "\n" not in self.fix else None
+        where = f"where: {self.where}" if self.where else ""
+        parts = (self.what, where, f"fix: {fix}" if fix else "")
+        return "; ".join(" ".join(part.split()) for part in parts if part)
 
 
 class Terminated(BaseException):

@@ -26,7 +26,9 @@ def get_logger(plugin: str = "") -> logging.Logger:
     return logging.getLogger(f"btplug.plugin.{plugin}" if plugin else "btplug")
 
 
-def set_up(level: str = "warning", file: str | None = None) -> Callable[[], object]:
+def set_up(
+    level: str = "warning", file: str | None = None, *, json: bool = False
+) -> Callable[[], object]:
     """Send log records to stderr or, instead, to the end of *file*.
 
     Called once, by a command line; a library that imports btplug sets up its own.
@@ -35,6 +37,7 @@ def set_up(level: str = "warning", file: str | None = None) -> Callable[[], obje
     Args:
         level: One of LEVELS. Below ``debug``, other libraries' records start at
             ``warning``.
+        json: On stderr, write a record as the errors of a run with ``--json`` are.
 
     Returns:
         What takes the set-up back.
@@ -54,9 +57,12 @@ def set_up(level: str = "warning", file: str | None = None) -> Callable[[], obje
         def format(self, record: logging.LogRecord) -> str:
             return escape(super().format(record), keep="\n\t")
 
+    formatter: logging.Formatter = Escaped(FORMAT)
     handler: logging.Handler
     if file is None:
         handler = logging.StreamHandler(sys.stderr)
+        if json:
+            formatter = _lines_of_json()
     else:
         try:
             handler = logging.FileHandler(file, encoding="utf-8")
@@ -66,7 +72,7 @@ def set_up(level: str = "warning", file: str | None = None) -> Callable[[], obje
                 where=file,
                 fix="give --log-file a path you may write to",
             ) from exc
-    handler.setFormatter(Escaped(FORMAT))
+    handler.setFormatter(formatter)
     root, own = logging.getLogger(), logging.getLogger("btplug")
     before = root.level, own.level, logging.raiseExceptions
 
@@ -85,6 +91,26 @@ def set_up(level: str = "warning", file: str | None = None) -> Callable[[], obje
     # A disk that is full, or a reader that went away, is not the plugin's failure.
     logging.raiseExceptions = False
     return take_back
+
+
+def _lines_of_json() -> logging.Formatter:
+    import json
+    import logging
+
+    class Lines(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            owner = record.name.removeprefix("btplug.plugin.")
+            line = {
+                "level": record.levelname.lower(),
+                "what": super().format(record),
+                "where": None,
+                "fix": None,
+                "plugin": owner if owner != record.name else None,
+                "exit_code": 0,
+            }
+            return json.dumps(line)
+
+    return Lines("%(message)s")
 
 
 def on_import(set_up: Callable[[], object]) -> Callable[[], object]:

@@ -148,7 +148,9 @@ class _Check:
         if config is None:
             config = {}
         elif not isinstance(config, dict):
-            raise self.fail(("config",), config, "a mapping")
+            # Not shown: with a blank forgotten, it is "token:" and a secret.
+            found = _Words(f"a value of type {type(config).__name__}")
+            raise self.fail(("config",), found, "keys and values, as in 'key: value'")
         values = {key: self.text(block, key, *rule) for key, rule in _RULES.items()}
         return Manifest(
             **values,

@@ -181,7 +181,7 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
     def _unknown(self, name: str) -> UnknownPlugin:
         return UnknownPlugin(
             f"no plugin named {name!r}",
-            fix=nearest(name, self._lives) or "see what there is: btplug list",
+            fix=nearest(str(name), self._lives) or "see what there is: btplug list",
         )
 
     def shut_down(self) -> list[BtplugError]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from btplug._fields import Field, fields_of, holds_secret, json_schema, secret_fields
 from btplug.config import Secret, nearest, parse_yaml, read_bounded, shown
@@ -44,7 +44,10 @@ def resolve(
     if config is None:
         fields = dict.fromkeys(known, Any)
     ready: dict[str, object] = {}
+    folded = {name.lower(): name for name in fields}
     for key, setting in values.items():
+        if key not in fields and setting.origin.startswith("BTPLUG_"):
+            key = folded.get(key, key)  # variables are in capitals
         if key not in fields:
             raise ConfigError(
                 f"{_exact(setting.origin, plugin, key, ())}: {key}: "
@@ -151,6 +154,8 @@ def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
         )
         expected = re.sub(r"^Expected ", "", text.replace("`", ""))
         expected = re.sub(r", got .*$", "", expected)
+        if expected.startswith("Invalid enum value"):
+            expected = _choices(kind) or "one of its choices"
         fix = f"see the types with: btplug info {plugin} --schema"
         if "[...]" in at:
             path = _entry(setting.value, kind)
@@ -162,6 +167,13 @@ def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
         fix=fix,
         plugin=plugin,
     )
+
+
+def _choices(kind: Any) -> str:
+    """Return the values of a Literal, also of an optional one."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, get_args(kind)))}"
+    return next(filter(None, map(_choices, get_args(kind))), "")
 
 
 def _entry(value: Any, kind: Any) -> tuple[str | int, ...]:

@@ -61,6 +61,7 @@ class Settings:
         self._read: dict[str, Values] = {}
         self._uncached: dict[str, Seen] = {}
         self._logs_ready = True  # only a command line sets logs up: see `own_logs`
+        self._json_logs = False
         self._lock = threading.Lock()
         self._undo: list[Callable[[], object]] = []
 
@@ -176,10 +177,18 @@ class Settings:
                 self._user = read_user_file(self.home.user_config)
             return self._user
 
-    def own_logs(self) -> None:
-        """Set logging up in this process: now if it is used, else when it is."""
-        self._logs_ready = False
-        if any(self._given.values()):
+    def own_logs(self, *, json: bool = False) -> None:
+        """Set logging up in this process: now if it is used, else when it is.
+
+        Args:
+            json: Write records to stderr as JSON.
+
+        Raises:
+            ConfigError: One of btplug's own settings is wrong, whichever it is.
+        """
+        self._logs_ready, self._json_logs = False, json
+        own = {key: self.host(key) for key in HOST}
+        if own["log_file"] or any(self._given.values()):
             self.set_up_logs()
         else:
             self._undo.append(on_import(self.set_up_logs))
@@ -199,4 +208,4 @@ class Settings:
         from btplug.logs import set_up
 
         level, file = str(self.host("log_level")), str(self.host("log_file"))
-        self._undo.append(set_up(level, file or None))
+        self._undo.append(set_up(level, file or None, json=self._json_logs))

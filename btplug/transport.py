@@ -84,9 +84,10 @@ class TransportPlugin(BasePlugin):
         super().__init_subclass__(**keywords)
         for sync, asynchronous in _PAIRS:
             pair(cls, TransportPlugin, sync, asynchronous)
-        health: Any = vars(cls).get("health")
-        if iscoroutinefunction(health):
-            setattr(cls, "health", posted(health))  # noqa: B010 - a method, replaced
+        for name in ("health", "execute"):
+            method: Any = getattr(cls, name)
+            if iscoroutinefunction(method):
+                setattr(cls, name, posted(method))
 
     def send(
         self, peer: Peer, message: Message, *, timeout: float | None = None
@@ -192,8 +193,10 @@ _PAIRS = (("send", "asend"), ("receive", "areceive"))
 
 
 def _unsupported(plugin: BasePlugin, what: str) -> Unsupported:
+    context = getattr(plugin, "context", None)
+    name = (context and context.plugin) or type(plugin).__name__
     return Unsupported(
-        f"{type(plugin).__name__} does not {what}",
+        f"{name} does not {what}",
         fix=f"use a transport that can {what}",
         delivered=False,
     )

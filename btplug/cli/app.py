@@ -8,16 +8,10 @@ from typing import Any, NoReturn
 import click
 
 import btplug
-from btplug.cli.ending import (
-    end,
-    hurried,
-    open_missing,
-    output_watched,
-    signals_watched,
-)
+from btplug.cli.ending import end, open_missing, output_watched, signals_watched
 from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
 from btplug.cli.stream import result_stream
-from btplug.errors import Terminated
+from btplug.errors import PluginExit, Terminated
 from btplug.logs import LEVELS
 
 # Name to help row; each lives in a module of its own, imported when called.
@@ -87,28 +81,40 @@ class Root(PluginGroup):
         ctx.meta["btplug.json"] = json
         return ctx
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["btplug.words"] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         json = ctx.meta["btplug.json"]
+        try:
+            return self._watched(ctx, json=json)
+        except KeyboardInterrupt as exc:
+            if json:
+                # Click would write an empty line between the objects.
+                raise click.Abort from exc
+            raise
+
+    def _watched(self, ctx: click.Context, *, json: bool) -> int:
         with (
             output_watched(),
             result_stream(json=json, lasting=self.lasting) as stream,
-            signals_watched(),
+            signals_watched() as signals,
         ):
             ctx.meta["btplug.stream"] = stream
+            host = host_of(ctx)
             try:
                 code = super().invoke(ctx) or 0
             except BaseException as exc:
-                told = isinstance(exc, (click.Abort, KeyboardInterrupt, Terminated))
-                self._stop(ctx, told=told)
+                signals.raises = False
+                host.stop(lasting=self.lasting, failed=True)
+                told = isinstance(exc, (KeyboardInterrupt, Terminated, PluginExit))
+                if signals.number and not told:
+                    signals.throw()
                 raise
-            stopped = self._stop(ctx, told=False)
-            return code or stopped
-
-    def _stop(self, ctx: click.Context, *, told: bool) -> int:
-        """Shut everything down; *told*: a signal has already asked for it."""
-        with hurried(told=told) as late:
-            code = host_of(ctx).stop(lasting=self.lasting)
-        return 128 + late[0] if late else code
+            signals.raises = False
+            stopped = host.stop(lasting=self.lasting, failed=bool(code))
+            return signals.code or code or stopped
 
     def main(
         self,

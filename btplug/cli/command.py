@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from inspect import Parameter, cleandoc, signature
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from btplug._calls import VARIADIC, click_parameters, configured, data_parameter
+from btplug._options import (
+    VARIADIC,
+    click_parameters,
+    configured,
+    data_parameter,
+    has_default,
+)
 from btplug.errors import BtplugError, ConfigError, PluginError, PluginLoadError
 from btplug.logs import escape
 from btplug.schema import fields_of, secret_fields
@@ -111,6 +118,8 @@ def plugin_command(
     else:
         host.remember(manifest, context.settings, cls.Config)
     own = click_parameters(cls)
+    if not sys.stdin.isatty():
+        own = [_unasked(parameter) for parameter in own]
     declared = {str(parameter.name) for parameter in own}
     data_name = data_parameter(
         signature(cls.execute).parameters.values(), dict.fromkeys([*declared, "self"])
@@ -159,6 +168,18 @@ def plugin_command(
 
         command.configuration = rows(manifest, context.settings, cls.Config)
     return command
+
+
+def _unasked(parameter: Any) -> Any:
+    """Return an option that asks for nothing: without a terminal nobody answers."""
+    if not getattr(parameter, "prompt", None):
+        return parameter
+    from copy import copy
+
+    option = copy(parameter)
+    option.prompt = None
+    option.required = option.prompt_required and not has_default(option)
+    return option
 
 
 def _check(cls: type[CLIPlugin], own: list[Any], manifest: Manifest) -> None:

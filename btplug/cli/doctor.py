@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -62,6 +62,8 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
             row = {**row, "state": "broken", "error": error.line()}
         milliseconds = None if seconds is None else round(seconds * 1000, 1)
         plugins.append({**row, "milliseconds": milliseconds})
+        if row["state"] == "ready" and row["kind"] == "cli":
+            settings += _missing_transports(host, str(row["name"]), rows)
     return {
         "versions": _versions(),
         "places": [_place(place) for place in host.finder.places],
@@ -71,16 +73,30 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
     }
 
 
+def _missing_transports(
+    host: Host, name: str, rows: list[dict[str, Any]]
+) -> list[dict[str, object]]:
+    """Find transports that a plugin needs and that there are none of."""
+    there = {row["name"] for row in rows if row["kind"] == "transport"}
+    return [
+        {
+            "error": f"{name} needs the transport {needed!r}, and there is none",
+            "fix": nearest(needed, there) or "install it, or correct 'transports:'",
+        }
+        for needed in host.find(name).transports or ()
+        if needed not in there
+    ]
+
+
 def _place(place: Place) -> dict[str, object]:
     error = None
     try:
         if place.root:
             os.scandir(place.root).close()
-    except FileNotFoundError:
-        # A folder that somebody named; the user's own is made when it is needed.
-        error = "no such folder" if place.source == "path" else None
     except OSError as exc:
-        error = exc.strerror
+        # The user's own folder is made when it is needed, if it can be.
+        made_later = place.source == "user" and not os.path.isdir(place.root)
+        error = None if made_later else exc.strerror
     path = place.root or "site-packages"
     return {"source": place.source, "path": path, "error": error}
 

@@ -7,83 +7,89 @@ import sys
 import threading
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from btplug.cli.stream import ReaderGone, is_stuck
 from btplug.errors import BtplugError, Terminated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # Seconds that threads a plugin left behind get to finish.
 GRACE = 2.0
 
 
+class Signals:
+    """What to do with a signal that ends the run.
+
+    The first is raised, so that plugins unwind and are shut down; the second ends the
+    process at once. It is remembered too, because an exception that is raised inside a
+    destructor is lost.
+
+    Attributes:
+        number: Of the first that came; 0: none has.
+        raises: False while plugins are shut down: then it is only remembered.
+    """
+
+    def __init__(self) -> None:
+        self.number, self.raises = 0, True
+
+    @property
+    def code(self) -> int:
+        """The exit code: 0, or 128 and the number."""
+        return self.number and 128 + self.number
+
+    def __call__(self, number: int, _: object = None) -> None:
+        if self.number:
+            os._exit(128 + number)
+        self.number = number
+        if self.raises:
+            self.throw()
+
+    def throw(self) -> NoReturn:
+        """Raise what stands for the signal that came."""
+        import signal
+
+        if self.number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Terminated(self.number)
+
+
 @contextmanager
-def signals_watched() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an end that shuts live plugins down.
+def signals_watched() -> Iterator[Signals]:
+    """Take Ctrl-C, SIGTERM and SIGHUP, so that live plugins are shut down.
 
     A terminal that was closed sends SIGHUP, unless ``nohup`` has it ignored.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(number: int, _: object) -> NoReturn:
-        raise Terminated(number)
-
-    with _handled(dict.fromkeys(_ending(), terminate)):
-        yield
-
-
-def _ending() -> list[int]:
-    """Return the signals that end a run; Windows has no SIGHUP."""
-    import signal
-
-    return [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    signals = Signals()
+    with _handled(signals):
+        yield signals
 
 
 @contextmanager
-def _handled(handlers: dict[int, Any]) -> Iterator[None]:
-    """Set signal handlers for a while; an ignored signal stays ignored."""
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Set the handler of all that ends a run; an ignored signal stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     import signal
 
+    # Windows has no SIGHUP.
+    names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
     before = {
         number: signal.signal(number, handler)
-        for number, handler in handlers.items()
+        for number in (getattr(signal, name) for name in names)
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
-@contextmanager
-def hurried(*, told: bool) -> Iterator[list[int]]:
-    """Note a signal that comes while plugins are shut down; end at once on a second.
-
-    Args:
-        told: One has come before: the next is the second.
-
-    Yields:
-        The number of the signal that came, if one did.
-    """
-    late: list[int] = []
-
-    def leave(number: int, _: object) -> None:
-        if told or late:
-            os._exit(128 + number)
-        late.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield late
-        return
-    import signal
-
-    with _handled(dict.fromkeys([signal.SIGINT, *_ending()], leave)):
-        yield late
+def _leave(number: int, _: object) -> None:
+    os._exit(128 + number)
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def end(code: int, *, json: bool) -> NoReturn:
     import atexit
 
     # A signal from here on ends the process at once.
-    with hurried(told=True):
+    with _handled(_leave):
         _wait_for_threads(json)
         atexit._run_exitfuncs()
         code = _flush(code, json)

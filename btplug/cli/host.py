@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from btplug._discovery import Finder, read_spot
 from btplug._folders import digest, folders, load_cached, observe, settled, store_cached
-from btplug.cli.report import warn
+from btplug._installed import Spot
+from btplug.cli.report import fail, warn
 from btplug.cli.stream import ResultStream
 from btplug.errors import (
     BtplugError,
-    ManifestError,
     PluginError,
     UnknownPlugin,
     UsageError,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from btplug._folders import Observation
     from btplug._index import Listing
-    from btplug._installed import Spot
     from btplug.context import Context
     from btplug.registry import CLIPluginRegistry, TransportPluginRegistry
     from btplug.settings import Settings
@@ -99,16 +98,19 @@ class Host:
                 raise
         return self._found[name]
 
-    def find(self, name: str) -> Manifest:
+    def find(self, name: str, kind: str | None = None) -> Manifest:
         """Return the manifest of a plugin that must be there.
+
+        Args:
+            kind: What is looked for, to offer the nearest name of.
 
         Raises:
             UnknownPlugin: There is none of that name.
             ManifestError: It is broken.
         """
-        return self.look_up(name) or self.unknown(name)
+        return self.look_up(name) or self.unknown(name, kind)
 
-    def unknown(self, name: str) -> NoReturn:
+    def unknown(self, name: str, kind: str | None = None) -> NoReturn:
         """Raise UnknownPlugin with the nearest name there is, or what hides it.
 
         Raises:
@@ -118,9 +120,10 @@ class Host:
 
         rows = self.listing().rows()
         for row in rows:
-            if row.name == name and row.state == "broken" and row.error:
-                raise ManifestError(row.error, plugin=name)
-        names = (row.name for row in rows if (row.kind, row.state) == ("cli", "ready"))
+            if row.name == name and row.state == "broken":
+                folder = os.path.dirname(row.path)
+                read_spot(Spot(name, row.kind or "", folder, row.source))
+        names = (row.name for row in rows if kind in (None, row.kind))
         hint = (
             nearest(name, names) or self._missed() or "see what there is: btplug list"
         )
@@ -181,8 +184,9 @@ class Host:
         from btplug.registry import CLIPluginRegistry, TransportPluginRegistry
         from btplug.settings import Settings
 
+        self._check_overrides(target)
         settings = Settings(self.home, overrides=self.overrides, **self._logs)
-        settings.own_logs()
+        settings.own_logs(json=self.json_errors)
         screen = None
         if os.isatty(2):
             from btplug.cli.screen import Terminal
@@ -197,6 +201,30 @@ class Host:
 
             start_for(target, self, self.context)
         return self.context
+
+    def _check_overrides(self, target: Manifest | None) -> None:
+        """Refuse a ``--set`` for a plugin that there is none of.
+
+        Raises:
+            UsageError: It says which name is near.
+        """
+        from btplug.config import nearest
+
+        for owner, keys in self.overrides.items():
+            try:
+                if target is None or self.look_up(owner) is not None:
+                    continue
+            except PluginError:  # broken, but there
+                continue
+            key = f"{owner}.{next(iter(keys))}"
+            names = [target.name, *(row.name for row in self.listing().rows())]
+            hint = nearest(owner, names)
+            inside = f"a nested value is set whole: --set '{owner}={{key: value}}'"
+            raise UsageError(
+                f"--set {key}: found no plugin named {owner!r}, expected KEY=VALUE "
+                f"or PLUGIN.KEY=VALUE",
+                fix=f"{hint} {inside}" if hint else inside,
+            )
 
     def runnable(self, manifest: Manifest) -> None:
         """Refuse what is no command, or is disabled.
@@ -219,19 +247,24 @@ class Host:
                 plugin=manifest.name,
             )
 
-    def stop(self, *, lasting: bool) -> int:
+    def stop(self, *, lasting: bool, failed: bool) -> int:
         """Shut everything down; return the exit code of the plugin's own failure.
 
         Args:
             lasting: The process ends now: handlers of logs may stay.
+            failed: The run has failed before, and that decides how it ends.
         """
         if self.context is None:
             return 0
-        failed = self.commands.shut_down()
-        for error in (*failed, *self.transports.shut_down()):
+        own = self.commands.shut_down()
+        code = own[0].exit_code if own and not failed else 0
+        if code:
+            fail(own[0], json=self.json_errors)
+        rest = own[1:] if code else own
+        for error in (*rest, *self.transports.shut_down()):
             warn(error, json=self.json_errors)
         self.context.close()
         if not lasting:
             self.context.settings.give_back_logs()
         self.context = None
-        return failed[0].exit_code if failed else 0
+        return code

@@ -87,7 +87,7 @@ def _load(host: Host, manifest: Manifest) -> Any:
 
 
 def _show_options(cls: Any, as_json: bool, out: TextIO) -> None:
-    from btplug._calls import click_parameters
+    from btplug._options import click_parameters
 
     rows = [
         {

@@ -92,7 +92,7 @@ class Run(PluginGroup):
         name, *rest = args
         command = self.get_command(ctx, name)
         if command is None and not ctx.resilient_parsing:
-            host_of(ctx).unknown(name)
+            host_of(ctx).unknown(name, "cli")
         return name if command else None, command, rest
 
     def format_commands(
@@ -134,7 +134,7 @@ def host_of(ctx: click.Context) -> Host:
         # Imported here: `--version` and a wrong option do without.
         from btplug.cli.host import Host
 
-        given = root.params
+        given = _given(root)
         verbosity = (given.get("verbose") or 0) - (given.get("quiet") or 0)
         level = {0: None, 1: "info"}.get(verbosity, "debug")
         if verbosity < 0:
@@ -148,6 +148,18 @@ def host_of(ctx: click.Context) -> Host:
             stream=root.meta.get("btplug.stream"),
         )
     return cast("Host", host)
+
+
+def _given(root: click.Context) -> dict[str, Any]:
+    """Return the options of the root, also while ``--help`` comes before them."""
+    words = root.meta.get("btplug.words", ())
+    if "plugin_dir" in root.params or not words:
+        return root.params
+    try:
+        found, _, _ = root.command.make_parser(root).parse_args(list(words))
+    except click.UsageError:
+        return root.params
+    return found
 
 
 def overrides(name: str, settings: Sequence[str]) -> dict[str, dict[str, str]]:

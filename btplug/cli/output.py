@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -70,13 +71,24 @@ def _json(result: object, out: TextIO) -> None:
         _json_line(result, "result", out)
         return
     for index, row in enumerate(_iterable(result)):
+        if not isinstance(row, (*_PIECES, Mapping)):
+            raise _no_row(row)
         _json_line(row, f"result[{index}]", out)
         out.flush()
+
+
+def _no_row(row: object) -> PluginFailed:
+    return PluginFailed(
+        f"found a row of type {type(row).__name__}, expected a mapping, text or bytes",
+        fix="yield mappings such as {'name': value}",
+    )
 
 
 def _json_line(value: object, name: str, out: TextIO) -> None:
     if isinstance(value, Mapping) and not isinstance(value, dict):
         value = dict(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        value = _text(bytes(value))
     try:
         text = dumps(value, name=name)
     except NoJSON as exc:
@@ -86,6 +98,16 @@ def _json_line(value: object, name: str, out: TextIO) -> None:
             fix="convert it before returning it",
         ) from exc
     out.write(f"{text}\n")
+
+
+def _text(value: bytes) -> object:
+    """Return bytes as JSON has them: as text, or else in base64."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        from base64 import b64encode
+
+        return {"base64": b64encode(value).decode()}
 
 
 def _human(result: object, out: TextIO) -> None:
@@ -163,11 +185,7 @@ def _stream(items: Iterable[object], out: TextIO) -> None:
             if names:
                 _line([*cells, *more], widths, out)
         else:
-            raise PluginFailed(
-                f"found a row of type {type(item).__name__}, "
-                "expected a mapping, text or bytes",
-                fix="yield mappings such as {'name': value}",
-            )
+            raise _no_row(item)
         out.flush()
 
 
@@ -234,7 +252,8 @@ def _draw(
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
+    style = "" if os.environ.get("NO_COLOR") else "bold"
+    drawn = Table(box=None, show_header=header, pad_edge=False, header_style=style)
     for index, right in enumerate(numeric):
         head = Text(table[0][index]) if header else ""
         justify: Any = "right" if right else "left"

@@ -116,7 +116,7 @@ def _allowed(name: str, host: Host, *, needed: bool) -> tuple[Manifest, str | No
     Raises:
         PluginError: It may not, and it is needed.
     """
-    manifest = host.find(name)
+    manifest = host.find(name, "transport")
     if manifest.kind != "transport":
         fix = "name a transport under 'transports:'"
     elif host.home.is_disabled(name):

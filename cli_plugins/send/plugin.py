@@ -44,8 +44,9 @@ def read_headers(
 ) -> tuple[tuple[str, str], ...]:
     """Return ``--header`` lines as pairs."""
     pairs = [line.partition(":") for line in lines]
-    for name, _, value in pairs:
-        if not _TOKEN.fullmatch(name.strip()) or not value.strip().isprintable():
+    for name, colon, value in pairs:
+        good = colon and _TOKEN.fullmatch(name.strip())
+        if not good or not value.strip().isprintable():
             # The line itself may be a secret whose name was forgotten.
             raise click.BadParameter("expected 'Name: value'", ctx, option)
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)

@@ -48,7 +48,7 @@ class Source:
         UsageError: It cannot be opened, or its format is not known.
     """
 
-    __slots__ = ("_file", "_limit", "_own", "_whole", "format", "keys", "name")
+    __slots__ = ("_file", "_own", "_whole", "format", "keys", "limit", "name")
 
     def __init__(
         self, path: str, format: str | None, limit: int, *, whole: bool = False
@@ -56,7 +56,7 @@ class Source:
         self.name = "stdin" if path == "-" else path
         self.format = format or _told(path)
         self.keys: list[str] = []
-        self._limit, self._whole = limit, whole
+        self.limit, self._whole = limit, whole
         self._own = path != "-"
         self._file = _opened(path) if self._own else _stdin()
 
@@ -114,7 +114,7 @@ class Source:
         while line := self._read_line():
             count += 1
             total = total + len(line) if self._whole else len(line)
-            if total > self._limit:
+            if total > self.limit:
                 self._check(total, f":{count}")
             if count == 1:
                 line = line.removeprefix(_BOM)
@@ -131,7 +131,7 @@ class Source:
 
     def _read_line(self) -> bytes:
         try:
-            return self._file.readline(self._limit + 1)
+            return self._file.readline(self.limit + 1)
         except (OSError, ValueError) as exc:
             raise self._unreadable(exc) from exc
 
@@ -144,10 +144,10 @@ class Source:
         )
 
     def _check(self, size: int, line: str = "") -> None:
-        if size > self._limit:
+        if size > self.limit:
             what = " in one line" if line and not self._whole else ""
             raise DataError(
-                f"{self.name}{line}: found more than {self._limit:,} bytes{what}, "
+                f"{self.name}{line}: found more than {self.limit:,} bytes{what}, "
                 "expected at most that",
                 fix="raise the limit with --max-size BYTES",
             )

@@ -30,6 +30,8 @@ def csv_records(source: Source, delimiter: str) -> Iterator[Record]:
     """Yield one record for each row below the header; empty lines are passed over."""
     import csv
 
+    # The module's own limit is 128 KiB; a quoted field may go over many lines.
+    csv.field_size_limit(source.limit)
     rows = csv.reader(source.lines(), delimiter=delimiter, strict=True)
     line = 1
     try:
@@ -69,5 +71,5 @@ def _ragged(found: int, expected: int, where: str) -> DataError:
 def _broken(exc: Exception, where: str) -> DataError:
     fix = 'close the quotes; a quote inside quotes is written twice: ""'
     if "field limit" in str(exc):
-        fix = "shorten the field, or write the data as JSON Lines"
+        fix = "raise --max-size, or shorten the field"
     return DataError(f"{where}: found a broken row ({exc})", fix=fix)

@@ -230,3 +230,33 @@ def test_options_of_info_wait_no_longer_than_the_start_limit(btplug, command):
     command("bad", top="time.sleep(60)")
 
     assert btplug("info", "bad", "--options", BTPLUG_START_LIMIT="0.5").returncode == 7
+
+
+@pytest.mark.parametrize("leave", ["sys.exit(3)", "raise KeyboardInterrupt"])
+def test_an_exit_in_an_async_method_is_that_plugins_failure_and_stops_no_other(
+    leave, btplug, command, transport
+):
+    """An exit inside a task ends asyncio's loop, which all async plugins share."""
+    leave = f"import sys\n    {leave}"
+    send = """
+    async def asend(self, peer, message, *, timeout=None):
+        return btplug.Reply(status=200, body=message.body)
+    """
+    transport("good", members=send, initialize="async def initialize(self, c): ...")
+    transport("bad", initialize=f"async def initialize(self, c):\n    {leave}")
+    call = """
+    import asyncio
+    wire = self.context.transport_for("good://x")
+    sent = wire.asend(btplug.Peer("good://x"), btplug.Message(body=b"hi"))
+    return asyncio.run(sent).body
+    """
+    command("it", call, transports=None)
+    command("worse", f"async def execute(self, data=None):\n    {leave}")
+
+    done = btplug("run", "it")
+    worse = btplug("run", "worse")
+
+    assert (done.returncode, done.stdout) == (0, "hi"), done.stderr
+    assert done.stderr.startswith("btplug: warning: bad failed to initialise: ")
+    assert worse.returncode in (1, 130)
+    assert "Traceback" not in worse.stderr

@@ -258,9 +258,12 @@ def test_recovery_works_with_a_broken_user_file(content, btplug, it, home):
     [
         (b"a: 1\nb: c: d\n", ":2: found broken YAML"),
         (b"\nnope: 1\n", ":2: nope: found an unknown key, expected one of log_file"),
-        (b"plugins:\n  it: 5\n", ":2: plugins.it: found 5 (int), expected a mapping"),
+        (
+            b"plugins:\n  it: 5\n",
+            ":2: plugins.it: found a value of type int, expected keys and values",
+        ),
         (b"start_limit: soon\n", ":1: start_limit: found 'soon', expected a number"),
-        (b"plugins: 5\n", ":1: plugins: found 5"),
+        (b"plugins: 5\n", ":1: plugins: found a value of type int"),
     ],
 )
 def test_a_broken_user_file_is_exit_4_with_its_line_when_a_plugin_runs(
@@ -281,3 +284,93 @@ def test_a_user_file_that_is_a_folder_is_told_so(btplug, it, home):
 
     assert done.returncode == 4
     assert f"{home}/config.yaml: found a folder, expected a regular file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plugins: {it: S3CRET}",
+        "plugins:\n  it:\n    token:S3CRET",
+        "plugins: {it: [{token: S3CRET}]}",
+        "plugins: {it: {token: !S3CRET x}}",
+        "plugins: S3CRET",
+    ],
+)
+def test_a_slip_in_a_file_shows_nothing_that_may_be_a_secret(
+    text, btplug, command, home
+):
+    command("it")
+    (home / "config.yaml").write_text(text)
+
+    for words in (["run", "it"], ["run", "--json", "it"], ["doctor"]):
+        done = btplug(*words)
+        assert done.returncode == 4
+        assert "S3CRET" not in done.stdout + done.stderr
+
+
+def test_a_slip_in_a_manifest_reaches_neither_list_nor_cache(btplug, command, home):
+    folder = command("it")
+    with (folder / "config.yaml").open("a") as file:
+        file.write("config:\n  token:S3CRET\n")
+
+    done = btplug("list", "--json")
+
+    assert "S3CRET" not in done.stdout + done.stderr
+    assert "expected keys and values" in done.stdout
+
+
+@pytest.mark.parametrize("setting", ["log_level: loud", "start_limit: soon"])
+def test_a_wrong_setting_of_btplug_is_one_error_at_the_start(
+    setting, btplug, command, home, marks
+):
+    command("it", 'import logging\nmark("executing")', transports=None)
+    (home / "config.yaml").write_text(setting)
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"btplug: error: {home}/config.yaml:1: ")
+    assert done.stderr.count("fix:") == 1
+    assert marks() == []
+
+
+def test_a_variable_reaches_a_field_with_capitals(btplug, command):
+    top = """
+    from dataclasses import dataclass
+
+    @dataclass
+    class Config:
+        maxSize: int = 3
+    """
+    command(
+        "it",
+        "return str(self.config.maxSize)",
+        top=top,
+        members="Config = Config",
+        initialize="self.config = config",
+    )
+
+    assert btplug("run", "it", BTPLUG_IT__MAXSIZE="4").stdout == "4\n"
+
+
+def test_a_choice_that_is_none_names_all_there_are(btplug, command):
+    top = """
+    from dataclasses import dataclass
+    from typing import Literal
+
+    @dataclass
+    class Config:
+        mode: Literal["a", "b"] = "a"
+    """
+    command("it", top=top, members="Config = Config")
+
+    done = btplug("run", "--set", "mode=c", "it")
+
+    assert "mode: found 'c', expected one of 'a', 'b'" in done.stderr
+
+
+def test_a_setting_that_was_taken_back_leaves_no_plugin_behind(btplug, home):
+    btplug("config", "set", "gone.x", "1")
+    btplug("config", "unset", "gone.x")
+
+    assert btplug("doctor").returncode == 0

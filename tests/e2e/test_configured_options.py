@@ -79,9 +79,27 @@ def test_each_layer_wins_over_those_below_it(btplug, it, home):
 
 
 def test_a_setting_of_another_plugin_is_not_this_plugin_s(btplug, it, command):
+    command("other")
+
     done = btplug("run", "--json", "--set", "other.word=theirs", "it")
 
     assert result(done)["word"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("htttp.timeout=1", "did you mean http? "), ("zzz.key=1", "")],
+)
+def test_a_setting_of_a_plugin_that_is_not_there_is_exit_2(btplug, it, word, hint):
+    owner = word.split(".")[0]
+
+    done = btplug("run", "--set", word, "it")
+
+    assert done.returncode == 2
+    assert f"found no plugin named {owner!r}" in done.stderr
+    assert done.stderr.endswith(
+        f"  fix:   {hint}a nested value is set whole: --set '{owner}={{key: value}}'\n"
+    )
 
 
 def test_a_set_on_run_reaches_the_transport_it_names(btplug, command, transport, marks):

@@ -129,6 +129,17 @@ def test_doctor_ends_with_4_where_a_place_cannot_be_looked_into(btplug, tmp_path
     assert done.returncode == 4
     places = json.loads(done.stdout)["places"]
     errors = {os.path.basename(place["path"]): place["error"] for place in places}
-    assert errors.pop("nowhere") == "no such folder"
+    assert errors.pop("nowhere") == "No such file or directory"
     assert errors.pop("file") == "Not a directory"
     assert set(errors.values()) == {None}
+
+
+def test_doctor_finds_a_transport_that_is_needed_and_not_there(btplug, command):
+    command("it", transports="[htttp]")
+
+    done = btplug("doctor", "--json")
+
+    assert done.returncode == 4
+    (problem,) = json.loads(done.stdout)["settings"]
+    assert problem["error"] == "it needs the transport 'htttp', and there is none"
+    assert problem["fix"] == "did you mean http?"

@@ -77,10 +77,9 @@ UNFIT = {
     "return {('t',): 1}": ("result", "a key of type tuple", 0),
     "return {'a': {b'k': 1}}": ("result.a", "a key of type bytes", 0),
     "return {'a': 10 ** 5000}": ("result.a", "a number of more than 4,300 digits", 0),
-    "return b'x'": ("result", "a value of type bytes", 0),
     "return [{'a': 1}, {'a': {2}}]": ("result[1].a", "a value of type set", 1),
     "yield {'a': 1}\nyield {'a': 2}\nyield {'a': 1j}": ("result[2].a", "a value of type complex", 2),
-    "return (n for n in [{}, float('nan')])": ("result[1]", "the number nan", 1),
+    "return (n for n in [{}, {'a': float('nan')}])": ("result[1].a", "the number nan", 1),
 }  # fmt: skip
 
 
@@ -256,3 +255,47 @@ def test_a_plugin_can_know_that_json_is_wanted(where, btplug, command):
     assert btplug("run", "it", "--json").stdout == '"True"\n'
     assert btplug("run", "--json", "it").stdout == '"True"\n'
     assert btplug("run", "it").stdout == "False\n"
+
+
+def test_bytes_are_text_or_base64(btplug, command):
+    command("text", r"return b'gr\xc3\xbc\xc3\x9fe'")
+    command("other", r"return b'\xff\x00'")
+
+    assert json.loads(btplug("run", "--json", "text").stdout) == "gr\u00fc\u00dfe"
+    assert json.loads(btplug("run", "--json", "other").stdout) == {"base64": "/wA="}
+
+
+@pytest.mark.parametrize("body", ["return [1, 2]", "yield {'a': 1}\nyield 5"])
+def test_a_row_that_is_none_fails_with_json_as_without(body, btplug, command):
+    command("it", body)
+
+    for words in (["run", "it"], ["run", "--json", "it"]):
+        done = btplug(*words)
+        assert done.returncode == 1
+        assert (
+            "found a row of type int, expected a mapping, text or bytes" in done.stderr
+        )
+
+
+def test_what_a_plugin_logs_is_json_too(btplug, command):
+    command("it", "self.context.logger.warning('two\\nlines')")
+
+    done = btplug("run", "--json", "it")
+
+    assert json.loads(done.stderr) == {
+        "level": "warning", "what": "two\nlines", "where": None, "fix": None,
+        "plugin": "it", "exit_code": 0,
+    }  # fmt: skip
+
+
+def test_a_shutdown_that_fails_alone_is_an_error_with_the_code_of_the_run(
+    btplug, command
+):
+    command("it", "return {'a': 1}", shutdown="raise OSError('stuck')")
+
+    done = btplug("run", "--json", "it")
+
+    assert done.returncode == 1
+    error = json.loads(done.stderr)
+    assert (error["level"], error["exit_code"]) == ("error", 1)
+    assert error["what"] == "it failed to shut down: OSError: stuck"

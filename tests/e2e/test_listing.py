@@ -221,3 +221,15 @@ def test_info_shows_what_it_can_though_a_file_of_the_user_is_broken(btplug, it, 
     assert done.returncode == 0
     assert "Do it" in done.stdout
     assert f"btplug: warning: {home}/config.yaml:2: found broken YAML" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("--plugin-dir", "dev", "--help"), ("--help", "--plugin-dir", "dev")]
+)
+def test_help_lists_what_lies_in_a_plugin_dir(words, btplug, command, tmp_path):
+    command("mine", where=tmp_path / "dev")
+
+    done = btplug(*words)
+
+    assert done.returncode == 0
+    assert any(line.split()[:1] == ["mine"] for line in done.lines)

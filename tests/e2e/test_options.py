@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from btplug import CLIPluginRegistry
+
 TOP = """
 import click
 from dataclasses import dataclass
@@ -343,3 +345,53 @@ def test_what_click_raises_in_execute_means_what_it_means_in_any_command(
     assert done.stderr.endswith(text)
     assert "Traceback" not in done.stderr
     assert marks() == ["stopped"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ['@click.option("--x", prompt=True)', "@click.confirmation_option()"],
+)
+def test_nothing_is_asked_where_stdin_is_no_terminal(option, btplug, command, marks):
+    """The answer that lies there is not taken either: it may be meant as data."""
+    execute = f"""
+    {option}
+    def execute(self, data=None, **options):
+        mark("executing")
+    """
+    command("it", execute, top="import click")
+
+    done = btplug("run", "it", input="y\n")
+
+    assert done.returncode == 2
+    assert "Missing option" in done.stderr
+    assert marks() == []
+
+
+def test_a_prompt_with_a_default_takes_it_where_stdin_is_no_terminal(btplug, command):
+    execute = """
+    @click.option("--x", prompt="Which", default="that")
+    def execute(self, data=None, *, x):
+        return x
+    """
+    command("it", execute, top="import click")
+
+    assert btplug("run", "it").stdout == "that\n"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_flags_for_one_parameter_the_default_is_the_one_that_says_so(
+    swapped, btplug, command, home
+):
+    flags = [
+        '@click.option("--up", "case", flag_value="upper", default=True)',
+        '@click.option("--low", "case", flag_value="lower")',
+    ]
+    lines = "\n".join(reversed(flags) if swapped else flags)
+    body = f"{lines}\ndef execute(self, data=None, *, case):\n    return case"
+    folder = command("it", body, top="import click")
+    registry = CLIPluginRegistry()
+    assert not registry.discover_plugins(folder.parent)
+
+    assert btplug("run", "it").stdout == "upper\n"
+    assert btplug("run", "it", "--low").stdout == "lower\n"
+    assert registry.execute_plugin("it") == "upper"

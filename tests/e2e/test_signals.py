@@ -230,3 +230,64 @@ def test_a_run_that_nohup_protects_outlives_its_terminal(start, command, marks):
 
     assert running.end() == 0
     assert marks() == ["executing", "go", "done"]
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_second_signal_ends_at_once_a_plugin_that_swallows_the_first(
+    number, start, command, marks
+):
+    body = """
+    while True:
+        try:
+            mark("executing")
+            idle()
+        except BaseException:
+            mark("swallowed")
+    """
+    command("it", body, shutdown='mark("stopped")')
+    running = start("run", "it")
+    marks.wait_for("executing")
+
+    running.signal(number)
+    marks.wait_for("swallowed")
+    running.signal(number)
+
+    assert running.end() == CODES[number]
+    assert "stopped" not in marks()
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_signal_that_is_lost_in_a_destructor_still_ends_with_its_code(
+    number, start, command, marks
+):
+    body = """
+    class Slow:
+        def __del__(self):
+            mark("executing")
+            wait_for("signalled")
+            time.sleep(0.1)
+
+    slow = Slow()
+    del slow
+    mark("after")
+    """
+    command("it", body, shutdown='mark("stopped")')
+    running = start("run", "it")
+    marks.wait_for("executing")
+
+    running.signal(number)
+    marks.add("signalled")
+
+    assert running.end() == CODES[number]
+    assert marks()[-2:] == ["after", "stopped"]
+
+
+def test_an_interrupt_leaves_no_empty_line_between_objects(start, command, marks):
+    command("it", WAITING)
+    running = start("run", "--json", "it")
+    marks.wait_for("executing")
+
+    running.signal(signal.SIGINT)
+
+    assert running.end() == 130
+    assert running.errors == ""

@@ -56,7 +56,7 @@ ALLOWED = {
 RUNNING = {
     "_calls", "_life", "_loader", "_loop", "_secrets", "cli.command", "cli.output",
     "cli.settings", "context", "message", "network", "plugin", "registry", "schema",
-    "settings", "transport", "_forms",
+    "settings", "transport", "_forms", "_options",
 }  # fmt: skip
 
 

@@ -80,7 +80,9 @@ def test_a_method_is_written_in_capitals_whatever_was_typed(btplug):
     assert "Invalid value for '--method': expected a word such as PUT" in done.stderr
 
 
-@pytest.mark.parametrize("line", ["Bearer s3cret", "Bad name: s3cret", "X: s3cret\x01"])
+@pytest.mark.parametrize(
+    "line", ["Bearer s3cret", "s3cret", "Bad name: s3cret", "X: s3cret\x01"]
+)
 def test_a_header_without_its_form_is_wrong_usage_and_not_repeated(btplug, line):
     done = btplug("run", "send", DEAD, "--header", line)
 

@@ -131,7 +131,7 @@ LOADS = {
     "Context": {"context", "_lending", "_loop", "errors"},
     "CLIPluginRegistry": {
         "registry", "_life", "_calls", "_loader", "_loop", "context", "_lending",
-        "plugin", "transport", "_forms", "_folders",
+        "plugin", "transport", "_forms", "_options", "_folders",
         "manifest", "config", "_yaml", "errors",
     },
 }  # fmt: skip

@@ -252,7 +252,8 @@ def test_leaving_the_with_cancels_what_is_open(wire):
     with wire.send_many([*many(3), *peers(*["hang"] * 20)], MESSAGE) as outcomes:
         next(outcomes)
 
-    assert (wire.open, wire.cancelled) == (0, 20)
+    begun = sum("hang" in url for url, _ in wire.sent)
+    assert (wire.open, wire.cancelled) == (0, begun)
     assert list(outcomes) == []
 
 

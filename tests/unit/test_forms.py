@@ -519,7 +519,7 @@ def test_what_a_transport_does_not_write_is_unsupported(start, name):
         call()
 
     assert str(caught.value) == (
-        "Echo does not receive\n  fix:   use a transport that can receive"
+        "echo does not receive\n  fix:   use a transport that can receive"
     )
     assert caught.value.delivered is False
 
@@ -537,7 +537,7 @@ def test_calling_the_base_for_what_it_does_not_do_is_unsupported(start):
     ):
         with pytest.raises(Unsupported) as caught:
             call()
-        assert caught.value.what == "Asking does not send"
+        assert caught.value.what == "asking does not send"
 
 
 def test_a_derived_form_is_the_plugins_own_and_not_the_bases():

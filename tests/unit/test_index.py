@@ -69,7 +69,7 @@ def test_a_broken_plugin_is_one_row_with_its_reason(make_plugin, shelf):
     assert rows()["bad"] == Row(
         "bad", "cli", None, None, "user", "broken", f"{shelf}/bad/config.yaml",
         f"{shelf}/bad/config.yaml:7: plugin.api: found 2 (int), expected 1, "
-        "the plugin API of this btplug; fix:   install a version of the plugin, "
+        "the plugin API of this btplug; fix: install a version of the plugin, "
         "or of btplug, that fits",
     )  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_two_of_a_name_in_one_place_are_both_broken(make_plugin, shelf):
     assert error.startswith("two plugins are named 'table-view' in the same place; ")
     assert str(one) in error
     assert str(two) in error
-    assert error.endswith("; fix:   remove or rename one of them")
+    assert error.endswith("; fix: remove or rename one of them")
 
 
 def test_a_disabled_plugin_says_how_to_enable_it(make_plugin, shelf, home):

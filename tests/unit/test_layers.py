@@ -19,7 +19,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"_fanout"},
     {"_outcomes"},
     {"manifest", "_secrets", "_fields"},
-    {"plugin", "_userfile", "_installed", "_forms"},
+    {"plugin", "_userfile", "_installed", "_forms", "_options"},
     {"transport"},
     {"settings", "schema", "_discovery", "_lending", "_loader"},
     {"context", "_calls", "_index"},

@@ -375,8 +375,8 @@ def test_a_transport_writes_one_of_send_and_asend(loaded):
     [
         (
             "async def send(self, *a, **k): pass",
-            "found Plugin.send written with async def, expected a plain method",
-            "call it asend: send is derived from it",
+            "greet failed to load: TypeError: found send written with async def, expected def, or the name asend",
+            "mend the plugin; see the traceback with BTPLUG_DEBUG=1",
         ),
         (
             "schemes = 'http'\n    def send(self, *a, **k): pass",

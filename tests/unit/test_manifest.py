@@ -431,7 +431,10 @@ def test_a_plugin_block_that_is_no_mapping_is_refused(write, text, shown):
 
 def test_a_config_block_that_is_no_mapping_is_refused(write):
     assert refusal(write(GOOD + "config: [a]\n")) == (
-        "8: config: found ['a'] (list), expected a mapping",
+        (
+            "8: config: found a value of type list, "
+            "expected keys and values, as in 'key: value'"
+        ),
         "change the 'config' line",
     )
 

@@ -29,6 +29,7 @@ from btplug.errors import (
     PluginFailed,
     PluginLoadError,
     PluginStartError,
+    UsageError,
 )
 from btplug.manifest import read_manifest
 
@@ -254,16 +255,6 @@ def test_a_transport_whose_name_is_taken_is_not_initialised():
             TransportPluginRegistry,
             Recorder,
             "found Recorder that is no TransportPlugin, expected a subclass of it",
-        ),
-        (
-            CLIPluginRegistry,
-            3,
-            "found int that is no CLIPlugin, expected a subclass of it",
-        ),
-        (
-            CLIPluginRegistry,
-            "greet",
-            "found str that is no CLIPlugin, expected a subclass of it",
         ),
         (
             CLIPluginRegistry,
@@ -999,3 +990,23 @@ def test_initialize_and_shutdown_may_run_off_the_main_thread():
     registry.shut_down()
 
     assert plugin.seen == ["btplug: where", "btplug: where"]
+
+
+@pytest.mark.parametrize("what", [3, "greet", None])
+def test_what_is_no_plugin_at_all_is_wrong_usage(what):
+    registry = CLIPluginRegistry()
+
+    with pytest.raises(UsageError) as caught:
+        registry.register_plugin(what)
+
+    assert caught.value.what == (
+        f"found {type(what).__name__}, expected a class, an instance or a Manifest"
+    )
+    assert caught.value.fix == "to register what lies in a folder use discover_plugins"
+
+
+def test_a_key_that_is_no_text_is_no_plugin():
+    registry = CLIPluginRegistry()
+
+    assert registry.get(3) is None
+    assert None not in registry

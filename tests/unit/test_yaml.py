@@ -193,7 +193,7 @@ def test_any_bytes_are_read_or_refused_with_a_place(source):
             "change that line",
         ),
         (b"a: !!str 1", "f.yaml:1: found the tag 'tag:yaml.org,2002:str', expected a value without a tag", "change that line"),
-        (b"a: !secret 1", "f.yaml:1: found the tag '!secret', expected a value without a tag", "change that line"),
+        (b"a: !secret 1", "f.yaml:1: found a tag of its own, expected a value without a tag", "change that line"),
         (b"a: 1\n<<: {b: 1}", "f.yaml:2: found a merge key (<<), expected the keys themselves", "change that line"),
         (b"a: 1\nb: 2\na: 3", "f.yaml:3: found the key 'a' twice, expected each key once", "change that line"),
         (b"a: {b: 1,\n b: 2}", "f.yaml:2: found the key 'b' twice, expected each key once", "change that line"),
@@ -330,11 +330,11 @@ def test_a_message_shows_a_long_key_only_in_part():
     assert len(message) < 300
 
 
-def test_a_message_shows_a_long_tag_only_in_part():
+def test_a_tag_that_may_be_a_secret_is_not_shown():
     message = refusal(b"a: !" + b"t" * 5000 + b" 1")
 
-    assert message.startswith("f.yaml:1: found the tag '!ttt")
-    assert len(message) < 300
+    assert message.startswith("f.yaml:1: found a tag of its own, expected a value")
+    assert "ttt" not in message
 
 
 def test_the_callers_error_class_is_raised():

@@ -84,6 +84,11 @@ class Exchange:
         self.incoming: Incoming | None = None
 
     @property
+    def via(self) -> str:
+        """What is connected to, in words, where it is not the peer itself."""
+        return "the proxy " if self._config.proxy else ""
+
+    @property
     def deadline(self) -> float:
         """When it has to be over, by the monotonic clock."""
         return self._deadline

@@ -54,6 +54,9 @@ def error_of(
     if exchange.phase in BEFORE:
         return _unreached(exchange, exc, cause)
     cause = cause or exchange.broken
+    came = bytes(exchange.head[:5])
+    if came and exchange.phase == "headers" and came != b"HTTP/"[: len(came)]:
+        return _garbled(exchange, exc)
     if cause is not None or exchange.ended:
         reason = f" ({escape(cause.strerror)})" if cause and cause.strerror else ""
         what = f"the connection ended{reason} in waiting for {_progress(exchange)}"
@@ -99,10 +102,10 @@ def _unreached(
     elif exchange.phase == "tls":
         what, fix = explain(exc, cause, host)
     elif cause is not None and cause.errno == errno.ECONNREFUSED:
-        what = f"{host} refused the connection"
+        what = f"{exchange.via}{host} refused the connection"
     else:
         reason = escape(str((cause and cause.strerror) or exc)[:120])
-        what = f"no connection to {host} ({reason})"
+        what = f"no connection to {exchange.via}{host} ({reason})"
     return Refused(what, where=exchange.out.place.shown, fix=fix, delivered=False)
 
 
