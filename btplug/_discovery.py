@@ -108,16 +108,22 @@ class Finder:
                 return found[0]
         return None
 
-    def transports(self) -> list[str]:
-        """Return the names that some place offers as a transport, places in order."""
+    def transports(self, *, in_process: bool) -> list[str]:
+        """Return the names that some place offers as a transport, places in order.
+
+        Args:
+            in_process: Those of ``--plugin-dir`` may start; otherwise nobody looks
+                through a folder of its own for them, whose every manifest tells.
+        """
         names: dict[str, None] = {}
         for place in self.places:
             if place.source == "installed":
                 found = [s.name for s in self._installed if s.kind == "transport"]
                 names |= dict.fromkeys(found)
                 continue
+            withheld = place.source == "plugin-dir" and not in_process
             for kind, shelf in place.shelves():
-                if kind != "cli":
+                if kind != "cli" and not (withheld and not kind):
                     spots = shelf_spots(shelf, kind, place.source)
                     names |= dict.fromkeys(self._transports(shelf, spots))
         return list(names)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from btplug.manifest import Manifest
     from btplug.registry import TransportPluginRegistry
 
+_ADD = "add --in-process, in front of the command, if you trust its code"
 # Seconds a start took, and why the transport is broken.
 Took = tuple[float, BtplugError | None]
 
@@ -36,7 +37,12 @@ def start_for(target: Manifest, host: Host, context: Context) -> None:
         context.transports.withheld = [
             "name the transport under 'transports:' in the plugin's config.yaml"
         ]
-    for name in host.finder.transports() if not needed else target.transports or ():
+    elif not host.in_process and "plugin-dir" in {p.source for p in host.finder.places}:
+        context.transports.withheld = [_ADD]
+    names: Iterable[str] = target.transports or ()
+    if not needed:
+        names = host.finder.transports(in_process=host.in_process)
+    for name in names:
         try:
             manifest, fix = _allowed(name, host, needed=needed)
         except BtplugError as exc:
@@ -68,7 +74,7 @@ def trial(host: Host) -> dict[str, Took]:
     context = host.start(None)
     context.settings.host("start_limit")  # raises what is wrong with the settings
     found: dict[str, Manifest] = {}
-    for name in host.finder.transports():
+    for name in host.finder.transports(in_process=host.in_process):
         with suppress(BtplugError):
             manifest, fix = _allowed(name, host, needed=False)
             if fix is None:
@@ -122,7 +128,7 @@ def _allowed(name: str, host: Host, *, needed: bool) -> tuple[Manifest, str | No
     elif host.home.is_disabled(name):
         fix = f"enable it with: btplug enable {name}"
     elif manifest.source == "plugin-dir" and not host.in_process:
-        fix = "add --in-process, in front of the command, if you trust its code"
+        fix = _ADD
     else:
         return manifest, None
     if needed:

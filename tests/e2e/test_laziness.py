@@ -247,3 +247,17 @@ def test_completion_says_nothing_of_a_broken_plugin(btplug, home, command):
 
     assert complete(btplug, "bash", "btplug run b").stdout == "\n"
     assert "broken" not in complete(btplug, "bash", "btplug run broken ").stdout
+
+
+def test_a_call_reads_no_other_plugin_of_a_plugin_dir(command, tmp_path, shell):
+    """Folders of either kind lie side by side: only their manifests tell them apart."""
+    for name in ("it", "other", "third"):
+        command(name, 'return "done"', where=tmp_path / "dev", transports=None)
+    for name in ("other", "third"):
+        manifest = tmp_path / "dev" / name / "config.yaml"
+        manifest.unlink()
+        os.mkfifo(manifest)  # whoever reads it waits for ever
+
+    done = shell('timeout 10 "$B" --plugin-dir dev run it')
+
+    assert (done.returncode, done.stdout) == (0, "done\n")

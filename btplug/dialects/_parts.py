@@ -1,0 +1,148 @@
+"""What signing dialects have in common: nonces, freshness, whose key it is."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from btplug.dialects._ss58 import hotkey_of
+from btplug.dialects.replays import SECOND, Replays
+from btplug.errors import ConfigError, Unauthentic, Unsupported
+
+if TYPE_CHECKING:
+    from btplug.dialects.keys import Signer
+
+
+class Nonces:
+    """Unix times in nanoseconds, each larger than the one before."""
+
+    __slots__ = ("_last", "_lock")
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def next(self, now_ns: int) -> int:
+        """Return *now_ns*, or one more than the last where time did not go on."""
+        with self._lock:
+            self._last = max(now_ns, self._last + 1)
+            return self._last
+
+
+class Window:
+    """How old a request may be, and how far its clock may be ahead, in seconds.
+
+    Args:
+        max_timeout: Further seconds that a request may be old at most.
+
+    Raises:
+        ConfigError: A number is negative, or more than an hour.
+    """
+
+    __slots__ = ("_ahead", "_back", "_longest")
+
+    def __init__(self, *, back: float, ahead: float, max_timeout: float = 0.0) -> None:
+        _check_seconds("back", back)
+        _check_seconds("ahead", ahead)
+        _check_seconds("max_timeout", max_timeout)
+        self._longest = back + max_timeout
+        self._back = int(back * SECOND)
+        self._ahead = int(ahead * SECOND)
+
+    def check(self, nonce: int, now_ns: int, where: str, extra: float = 0.0) -> None:
+        """Refuse a *nonce* outside the window.
+
+        Args:
+            extra: Further seconds that the request may be old.
+
+        Raises:
+            Unauthentic: It is.
+        """
+        age = now_ns - nonce
+        back = self._back + int(extra * SECOND)
+        if not -self._ahead <= age <= back:
+            tense = "old" if age > 0 else "in the future"
+            raise Unauthentic(
+                f"the nonce {nonce} is {abs(age) / SECOND:.3f} s {tense}, "
+                f"expected {back / SECOND:g} s at most, "
+                f"or {self._ahead / SECOND:g} s in the future",
+                where=where,
+                fix="set both clocks, and sign right before sending",
+            )
+
+    def replays(self, *, upload: float, limit: int, given: Replays | None) -> Replays:
+        """Return a memory that outlives the window and a slow body.
+
+        Raises:
+            ConfigError: The *given* one does not outlive the window.
+        """
+        _check_seconds("upload", upload)
+        window = self._longest
+        if given is None:
+            return Replays(keep=max(window + upload, 1.0), limit=limit)
+        if given.keep < window:
+            raise ConfigError(
+                f"found replays kept for {given.keep:g} s, expected the window of "
+                f"{window:g} s at least",
+                fix=f"make them with Replays(keep={window:g})",
+            )
+        return given
+
+
+def check_mine(hotkey: str | None, signer: Signer | None) -> str | None:
+    """Return the hotkey of this side: *hotkey*, else that of *signer*.
+
+    Raises:
+        ConfigError: It is no address.
+    """
+    mine = hotkey if hotkey is not None else (signer.hotkey if signer else None)
+    if mine is not None and (not isinstance(mine, str) or hotkey_of(mine) is None):
+        raise ConfigError(
+            f"found the hotkey {str(mine)[:64]!r}, expected an ss58 address",
+            fix="copy it from your wallet; it has 48 characters",
+        )
+    return mine
+
+
+def signed_by(signer: Signer | None, dialect: str) -> Signer:
+    """Return *signer*.
+
+    Raises:
+        Unsupported: There is none.
+    """
+    if signer is None:
+        raise Unsupported(
+            f"found no key for the dialect {dialect}, expected one to sign with",
+            fix="configure its key: wallet/hotkey, or a path to a hotkey file",
+            delivered=False,
+        )
+    return signer
+
+
+def bad_header(found: str, expected: str, where: str) -> Unauthentic:
+    """Make the error of a header that is missing or malformed."""
+    return Unauthentic(
+        f"found {found}, expected {expected}",
+        where=where,
+        fix="sign the request as the dialect says",
+    )
+
+
+def told(header: str, value: str | None) -> str:
+    """Return how an error names a header: with the start of its value, or its lack."""
+    # So short that no signature in the wrong header is given away.
+    return f"no {header}" if value is None else f"{header[:40]} {value[:32]!r}"
+
+
+def told_secret(header: str, value: str | None) -> str:
+    """Return the same without any of the value."""
+    return f"no {header}" if value is None else f"{header} of {len(value):,} characters"
+
+
+def _check_seconds(name: str, seconds: float) -> None:
+    # A configuration may hold anything.
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds <= 3600:
+        raise ConfigError(
+            f"found {name} {seconds!r}, expected seconds from 0 to 3600",
+            fix=f"leave {name!r} out",
+        )

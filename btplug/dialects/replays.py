@@ -1,0 +1,92 @@
+"""What was accepted already, so that it is not accepted twice."""
+
+from __future__ import annotations
+
+import threading
+from heapq import heappop, heappush
+
+from btplug.errors import ConfigError, NotAllowed, Unauthentic
+
+SECOND = 1_000_000_000
+
+
+class Replays:
+    """Remembers each accepted nonce of each sender until it is too old to come back.
+
+    An entry takes about 170 bytes. Nonces are Unix times in nanoseconds: what is
+    forgotten is known by its age, so it is refused without being remembered.
+
+    Args:
+        keep: Seconds a nonce is remembered, counted from the time it names: the
+            window in which requests are fresh, and what a slow body may take.
+        limit: Entries held at most; full of live ones, new requests are refused.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    __slots__ = ("_count", "_lock", "_order", "_seen", "_start", "keep", "limit")
+
+    def __init__(self, *, keep: float = 40.0, limit: int = 200_000) -> None:
+        if not 0 < keep <= 86_400 or not isinstance(limit, int) or limit < 1:
+            raise ConfigError(
+                f"found keep {keep!r} and limit {limit!r}, "
+                "expected at most a day in seconds, and at least 1 entry",
+                fix="leave both out",
+            )
+        self.keep = keep
+        self.limit = limit
+        # By second: membership looks into one set, and a second is forgotten at once.
+        self._seen: dict[int, set[tuple[str, int]]] = {}
+        self._order: list[int] = []
+        self._count = 0
+        self._start = 0  # the first second that is remembered; never goes back
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, hotkey: str, nonce: int, now_ns: int) -> None:
+        """Remember *nonce*, only after its signature was verified.
+
+        Args:
+            now_ns: Unix time in nanoseconds; when it goes back, nothing comes back.
+
+        Raises:
+            Unauthentic: It was seen before, or is older than what is remembered.
+            NotAllowed: There is no place without forgetting one that is still live.
+        """
+        second = nonce // SECOND
+        entry = (hotkey, nonce)
+        with self._lock:
+            start = (now_ns - int(self.keep * SECOND)) // SECOND
+            if start > self._start:
+                self._forget(start)
+            if second < self._start:
+                raise Unauthentic(
+                    f"the nonce {nonce} is older than what is remembered, "
+                    f"expected one of the last {self.keep:g} s",
+                    fix="set both clocks; sign again and send the body sooner",
+                )
+            entries = self._seen.get(second)
+            if entries is not None and entry in entries:
+                raise Unauthentic(
+                    f"the nonce {nonce} was accepted before, expected a new one",
+                    fix="sign each attempt again",
+                )
+            if self._count >= self.limit:
+                raise NotAllowed(
+                    f"the memory of {self.limit:,} accepted requests is full, "
+                    "expected fewer at a time",
+                    fix="send again later, or raise the server's limit",
+                )
+            if entries is None:
+                entries = self._seen[second] = set()
+                heappush(self._order, second)
+            entries.add(entry)
+            self._count += 1
+
+    def _forget(self, start: int) -> None:
+        self._start = start
+        while self._order and self._order[0] < start:
+            self._count -= len(self._seen.pop(heappop(self._order)))
