@@ -223,9 +223,10 @@ class Form:
         return asyncio.run(self.transport.asend(peer, sent, timeout=timeout))
 
     def receive(self, url, *, timeout=None):
+        peer = url if isinstance(url, Peer) else Peer(url)
         if self.kind == "sync":
-            return self.transport.receive(Peer(url), timeout=timeout)
-        return asyncio.run(self.transport.areceive(Peer(url), timeout=timeout))
+            return self.transport.receive(peer, timeout=timeout)
+        return asyncio.run(self.transport.areceive(peer, timeout=timeout))
 
 
 @pytest.fixture(params=["sync", "async"])

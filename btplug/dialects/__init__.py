@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from btplug.config import Secret
     from btplug.dialects.btauth1 import BtAuth1
+    from btplug.dialects.chosen import Dialects
     from btplug.dialects.keys import Signer, load_signer
     from btplug.dialects.none import NoProof
     from btplug.dialects.replays import Replays
@@ -24,6 +25,7 @@ __all__ = [
     "V10",
     "BtAuth1",
     "Dialect",
+    "Dialects",
     "NoProof",
     "Replays",
     "Signer",
@@ -33,6 +35,7 @@ __all__ = [
 
 _HOMES = {
     "BtAuth1": "btauth1",
+    "Dialects": "chosen",
     "NoProof": "none",
     "Replays": "replays",
     "Signer": "keys",

@@ -16,11 +16,10 @@ from hostile_server import (
 )
 
 from btplug import (
-    Peer,
     Reply,
     __version__,
 )
-from btplug.errors import NotAllowed, Refused, Unsupported, UsageError
+from btplug.errors import NotAllowed, Refused, UsageError
 
 form, open_form = hostile_server.form, hostile_server.open_form
 
@@ -215,26 +214,6 @@ def test_a_time_limit_that_is_no_number_is_a_mistake_of_the_caller(form):
 def test_an_endless_time_limit_is_taken(form):
     with Hostile(answering(OK)) as server:
         assert form.receive(server.url, timeout=float("inf")).ok
-
-
-@pytest.mark.parametrize(
-    ("peer", "what"),
-    [
-        (Peer("http://127.0.0.1/", "5F"), "a hotkey"),
-        (Peer("http://127.0.0.1/", "5F", "btauth/1"), "a dialect"),
-        (Peer("http://127.0.0.1/", None, "v10"), "a dialect"),
-    ],
-)
-def test_a_peer_that_must_prove_itself_is_not_spoken_to_unproven(form, peer, what):
-    with pytest.raises(Unsupported, match=f"found a peer with {what}") as caught:
-        form.send(peer)
-
-    assert caught.value.delivered is False
-
-
-def test_a_hotkey_is_no_hindrance_where_the_caller_asks_for_no_proof(form):
-    with Hostile(answering(OK)) as server:
-        assert form.send(Peer(server.url, "5F", "none")).signer is None
 
 
 def test_a_caller_who_chose_the_encodings_gets_what_is_unknown_here(form):

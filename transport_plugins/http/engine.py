@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from btplug import Message, Peer, Reply
+    from btplug.dialects import Dialects
 
     from .exchange import Exchange
     from .pool import Pool
@@ -76,11 +77,14 @@ class Engine:
         self._config, self._trust = config, Trust(config)
         self._sync = Direct(config, self._trust)
         self._pool: Pool | None = None
+        self._dialects: Dialects | None = None
+        if config.dialects:
+            self._dialects = _dialects(config)  # a wrong key is an error of the start
 
     def send(
         self, peer: Peer, message: Message, timeout: float | None, method: str
     ) -> Reply:
-        exchange = _exchange(peer, message, self._config, timeout, method)
+        exchange = self._exchange(peer, message, timeout, method)
         return finish(carry(self._sync.once, exchange))
 
     async def asend(
@@ -91,8 +95,21 @@ class Engine:
             from asyncio import to_thread
 
             return await to_thread(self.send, peer, message, timeout, method)
-        exchange = _exchange(peer, message, self._config, timeout, method)
+        exchange = self._exchange(peer, message, timeout, method)
         return await carry(self.pool().once, exchange)
+
+    def _exchange(
+        self, peer: Peer, message: Message, timeout: float | None, method: str
+    ) -> Exchange:
+        # Imported with the first message: a start that sends nothing does not pay.
+        from .exchange import Exchange
+
+        dialect = None
+        if peer.hotkey or peer.dialect:
+            if self._dialects is None:
+                self._dialects = _dialects(self._config)
+            dialect = self._dialects.of(peer)
+        return Exchange(peer, message, self._config, timeout, method, dialect)
 
     def pool(self) -> Pool:
         """Return the connections of the async form; they belong to one loop."""
@@ -129,13 +146,10 @@ class _Body(httpx.SyncByteStream):
         self._stream.close()
 
 
-def _exchange(
-    peer: Peer, message: Message, config: HTTPConfig, timeout: float | None, method: str
-) -> Exchange:
-    # Imported with the first message: a start that sends nothing does not pay for it.
-    from .exchange import Exchange
+def _dialects(config: HTTPConfig) -> Dialects:
+    from btplug.dialects import Dialects
 
-    return Exchange(peer, message, config, timeout, method)
+    return Dialects(config.dialects, default=config.dialect)
 
 
 def _translated(request: httpx.Request) -> httpcore.Request:
@@ -143,7 +157,11 @@ def _translated(request: httpx.Request) -> httpcore.Request:
     return httpcore.Request(
         request.method,
         httpcore.URL(
-            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+            scheme=url.raw_scheme,
+            host=url.raw_host,
+            port=url.port,
+            # httpx would write some characters in another way than they were signed.
+            target=CURRENT.get().out.place.target,
         ),
         headers=request.headers.raw,
         content=request.stream,

@@ -7,7 +7,8 @@ without I/O: both forms tell an Exchange what happens and ask it what to do.
 from __future__ import annotations
 
 import math
-from time import monotonic
+from dataclasses import replace
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
 from btplug.errors import BadReply, Cut, TooLarge, TransportError, UsageError
@@ -17,6 +18,7 @@ from .request import build
 
 if TYPE_CHECKING:
     from btplug import Message, Peer, Reply
+    from btplug.dialects import Dialect
 
     from .request import RawHeaders
     from .settings import HTTPConfig
@@ -45,7 +47,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_began", "_config", "_deadline", "_tail", "_wire", "arrived", "broken",
+        "_began", "_config", "_deadline", "_default", "_dialect", "_message", "_peer",
+        "_signed", "_tail", "_wire", "arrived", "broken",
         "ended", "fresh", "head", "host", "incoming", "out", "phase", "reused",
         "safe", "seconds", "sent", "total",
     )  # fmt: skip
@@ -57,6 +60,7 @@ class Exchange:
         config: HTTPConfig,
         timeout: float | None,
         default: str,
+        dialect: Dialect | None = None,
     ) -> None:
         self._began, self._config = monotonic(), config
         seconds = config.timeout if timeout is None else timeout
@@ -64,13 +68,31 @@ class Exchange:
             raise UsageError("found the time limit nan", fix="give it in seconds")
         self.seconds = min(seconds, _LONGEST)
         self._deadline = self._began + self.seconds
-        self.out = build(peer, message, default)
+        self._peer, self._message, self._dialect = peer, message, dialect
+        self._default = default
+        self._write()
         self.safe = self.out.method in _SAFE
         self.fresh = False
-        self.restart()
+        self._forget()
 
     def restart(self) -> None:
-        """Forget one try; the deadline stays."""
+        """Forget one try; the deadline stays, and the message is signed anew."""
+        if self._dialect is not None:
+            self._write()
+        self._forget()
+
+    def _write(self) -> None:
+        """Write the message as it will stand on the wire, signed for this try."""
+        message, dialect = self._message, self._dialect
+        if dialect is not None:
+            message = replace(message, method=message.method or self._default)
+            message = dialect.outgoing(
+                self._peer, message, timeout=self.seconds, now_ns=time_ns()
+            )
+        self._signed = message
+        self.out = build(self._peer, message, self._default)
+
+    def _forget(self) -> None:
         self.phase, self.host = "pool", self.out.place.netloc.decode()
         self._wire: Wire | None = None
         self.reused = False
@@ -192,7 +214,10 @@ class Exchange:
         assert self.incoming is not None
         if self._wire is not None:
             self._wire.rest(clean=self._exact(self.incoming))
-        return self.incoming.reply(monotonic() - self._began, self.left)
+        reply = self.incoming.reply(monotonic() - self._began, self.left)
+        if self._dialect is None:
+            return reply
+        return self._dialect.answer(self._peer, self._signed, reply)
 
     def _exact(self, incoming: Incoming) -> bool:
         """Tell whether exactly this reply came, and no byte that nobody asked for.

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from btplug import __version__
-from btplug.errors import NotAllowed, Unsupported, UsageError
-from btplug.network import join_url, parse_url
+from btplug.errors import NotAllowed, UsageError
+from btplug.network import join_url, parse_url, request_target
 
 from .library import httpx
 
@@ -81,18 +81,8 @@ def build(peer: Peer, message: Message, default: str) -> Outgoing:
 
     Raises:
         NotAllowed: It may not be sent like that; nothing was.
-        Unsupported: The peer is to prove who it is.
     """
     place = _place(peer.url, message.target)
-    # Not to be passed over: whoever names a hotkey relies on its being checked.
-    if peer.dialect not in (None, "none") or (peer.hotkey and not peer.dialect):
-        raise Unsupported(
-            f"found a peer with {'a dialect' if peer.dialect else 'a hotkey'}, "
-            "which this transport cannot check",
-            where=place.shown,
-            fix="leave it out, or give dialect='none' to believe whoever answers",
-            delivered=False,
-        )
     method, body = message.method or default, message.body
     if not _METHOD.fullmatch(method) or method == "CONNECT":
         raise _refused(
@@ -167,7 +157,8 @@ def _place(url: str, target: str) -> Place:
     shown = f"{bare}?…" if found.query else str(bare)
     port = found.port or (443 if found.scheme == "https" else 80)
     origin = (found.scheme, found.raw_host.decode("ascii").strip("[]"), port)
-    return Place(found, shown, found.netloc, found.raw_path, origin)
+    sent = request_target(whole).encode()
+    return Place(found, shown, found.netloc, sent, origin)
 
 
 def _refused(what: str, where: str | None, fix: str) -> NotAllowed:

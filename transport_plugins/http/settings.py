@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from btplug import Secret
 
@@ -26,6 +27,8 @@ class HTTPConfig:
         ca_file: PEM file of the authorities to trust; empty: those of certifi.
         proxy: ``http://host:port``; empty for none.
         proxy_auth: ``user:password`` for the proxy.
+        dialect: How peers with a hotkey are spoken to, unless they say otherwise.
+        dialects: Key and options of each: ``btauth/1: {key: wallet/hotkey}``.
         dangerously_skip_tls_verification: Believe any certificate: whoever sits on
             the way can then read and change everything.
     """
@@ -39,6 +42,9 @@ class HTTPConfig:
     ca_file: str = ""
     proxy: str = ""
     proxy_auth: Secret = _NONE
+    dialect: str = "btauth/1"
+    # Any: what `btplug.dialects.create` takes, and checks.
+    dialects: dict[str, dict[str, Any]] = field(default_factory=dict)
     dangerously_skip_tls_verification: bool = False
 
     def __post_init__(self) -> None:
