@@ -10,10 +10,37 @@ from btplug.errors import Unsupported
 from btplug.plugin import BasePlugin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Callable,
+        Iterable,
+        Iterator,
+    )
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from btplug._outcomes import AsyncOutcomes, Outcomes
-    from btplug.message import Health, Message, Peer, Reply
+    from btplug.message import Buffer, Handler, Health, Message, Peer, Reply
+
+
+class Stream(Protocol):
+    """A reply whose body comes piece by piece.
+
+    Attributes:
+        head: Status and headers; its body is empty.
+    """
+
+    head: Reply
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+class AsyncStream(Protocol):
+    """Async form of `Stream`."""
+
+    head: Reply
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
 class Transport(Protocol):
@@ -169,6 +196,69 @@ class TransportPlugin(BasePlugin):
         )  # fmt: skip
         return AsyncOutcomes(fanout, self.context.home)
 
+    def stream(
+        self,
+        peer: Peer,
+        message: Message,
+        chunks: Iterable[Buffer] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> AbstractContextManager[Stream]:
+        """Send a message whose body, and whose reply's, need not fit into memory.
+
+        Args:
+            message: Its body is sent, unless there are *chunks*.
+            chunks: The body, piece by piece. Where it is signed it has to be read
+                twice: bytes, a path or a seekable file; an iterator is refused.
+            timeout: Seconds until the head of the reply, and for each piece after.
+
+        Returns:
+            Entered, the head of the reply and then its body; leaving the ``with``
+            frees the connection.
+        """
+        raise _unsupported(self, "stream")
+
+    def astream(
+        self,
+        peer: Peer,
+        message: Message,
+        chunks: AsyncIterable[Buffer] | Iterable[Buffer] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncStream]:
+        """Async form of `stream`."""
+        raise _unsupported(self, "stream")
+
+    def serve(
+        self,
+        handler: Handler,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Answer requests with what *handler* returns, until interrupted.
+
+        A stop finishes what has begun, within the transport's limit.
+
+        Args:
+            handler: Sync or async; several run at once.
+            port: 0: one that is free.
+            ready: Called with the URL once requests are taken.
+        """
+        raise _unsupported(self, "serve")
+
+    async def aserve(
+        self,
+        handler: Handler,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Async form of `serve`: it ends when its task is cancelled."""
+        raise _unsupported(self, "serve")
+
     def health(self) -> Health:
         """Tell whether the transport can be used; the base says yes."""
         from btplug.message import Health
@@ -189,7 +279,7 @@ class TransportPlugin(BasePlugin):
         return self.send(target, Message.of(data), timeout=timeout)
 
 
-_PAIRS = (("send", "asend"), ("receive", "areceive"))
+_PAIRS = (("send", "asend"), ("receive", "areceive"), ("serve", "aserve"))
 
 
 def _unsupported(plugin: BasePlugin, what: str) -> Unsupported:
