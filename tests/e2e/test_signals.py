@@ -279,7 +279,8 @@ def test_a_signal_that_is_lost_in_a_destructor_still_ends_with_its_code(
     marks.add("signalled")
 
     assert running.end() == CODES[number]
-    assert marks()[-2:] == ["after", "stopped"]
+    # Some Pythons raise it only after the destructor: then nothing comes after.
+    assert [word for word in marks() if word != "after"][-1] == "stopped"
 
 
 def test_an_interrupt_leaves_no_empty_line_between_objects(start, command, marks):
