@@ -22,7 +22,7 @@ def pair(cls: type[TransportPlugin], base: type, sync: str, asynchronous: str) -
     """
     for owner in cls.__mro__:
         own = vars(owner)
-        forms = [n for n in (sync, asynchronous) if n in own and not _made(own[n])]
+        forms = [n for n in (sync, asynchronous) if n in own and not is_made(own[n])]
         if not forms:
             continue
         # A transport further up has both forms already; a mixin has not.
@@ -48,11 +48,11 @@ def _check_form(function: object, name: str, *, wanted: bool) -> None:
         )
 
 
-def _made(function: object) -> bool:
+def is_made(function: object) -> bool:
     return getattr(function, "_derived", False)
 
 
-def _mark(function: F) -> F:
+def mark(function: F) -> F:
     function._derived = True  # type: ignore[attr-defined]  # our own mark
     return function
 
@@ -76,7 +76,7 @@ def posted(method: Callable[..., Any]) -> Callable[..., Any]:
     def posted(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
         return self.context.home.run(method(self, *args, **keywords))
 
-    return _mark(posted)
+    return mark(posted)
 
 
 def _threaded(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,4 +87,4 @@ def _threaded(method: Callable[..., Any]) -> Callable[..., Any]:
 
         return await asyncio.to_thread(method, self, *args, **keywords)
 
-    return _mark(threaded)
+    return mark(threaded)

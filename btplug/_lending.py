@@ -122,8 +122,8 @@ class _Lent:
     """
 
     __slots__ = (
-        "_plugin", "areceive", "asend", "asend_many", "execute", "health", "receive",
-        "schemes", "send", "send_many",
+        "_plugin", "areceive", "asend", "asend_many", "astream", "execute", "health",
+        "receive", "schemes", "send", "send_many", "stream",
     )  # fmt: skip
 
     def __init__(self, name: str, plugin: TransportPlugin) -> None:
@@ -131,7 +131,7 @@ class _Lent:
         module = sys.modules.get(type(plugin).__module__)
         root = os.path.join(os.path.dirname(getattr(module, "__file__", "") or ""), "")
         self.health = _checked(name, root, plugin.health, _unchanged)
-        for plain in ("execute", "send_many", "asend_many"):
+        for plain in ("execute", "send_many", "asend_many", "stream", "astream"):
             setattr(
                 self, plain, _checked(name, root, getattr(plugin, plain), _unchanged)
             )

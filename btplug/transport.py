@@ -6,6 +6,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from btplug._forms import pair, posted
+from btplug._streams import pair_streams
 from btplug.errors import Unsupported
 from btplug.plugin import BasePlugin
 
@@ -111,6 +112,7 @@ class TransportPlugin(BasePlugin):
         super().__init_subclass__(**keywords)
         for sync, asynchronous in _PAIRS:
             pair(cls, TransportPlugin, sync, asynchronous)
+        pair_streams(cls, TransportPlugin)
         for name in ("health", "execute"):
             method: Any = getattr(cls, name)
             if iscoroutinefunction(method):
@@ -210,7 +212,8 @@ class TransportPlugin(BasePlugin):
             message: Its body is sent, unless there are *chunks*.
             chunks: The body, piece by piece. Where it is signed it has to be read
                 twice: bytes, a path or a seekable file; an iterator is refused.
-            timeout: Seconds until the head of the reply, and for each piece after.
+            timeout: Seconds for the whole; None: the transport's own limit, for each
+                step, because nobody knows how long a stream lasts.
 
         Returns:
             Entered, the head of the reply and then its body; leaving the ``with``

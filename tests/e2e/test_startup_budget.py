@@ -56,7 +56,7 @@ ALLOWED = {
 RUNNING = {
     "_calls", "_life", "_loader", "_loop", "_secrets", "cli.command", "cli.output",
     "cli.settings", "context", "message", "network", "plugin", "registry", "schema",
-    "settings", "transport", "_forms", "_options",
+    "settings", "transport", "_forms", "_streams", "_options",
 }  # fmt: skip
 
 

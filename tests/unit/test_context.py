@@ -157,8 +157,8 @@ def test_a_lent_transport_has_the_methods_of_the_contract_and_nothing_else():
     assert lent.schemes == ("test", "tests")
     assert lent.health().ok
     assert {n for n in dir(lent) if n[0] != "_"} == {
-        "areceive", "asend", "asend_many", "execute", "health", "receive", "schemes",
-        "send", "send_many",
+        "areceive", "asend", "asend_many", "astream", "execute", "health", "receive",
+        "schemes", "send", "send_many", "stream",
     }  # fmt: skip
     for name in ("client", "context", "shutdown", "initialize"):
         assert not hasattr(lent, name)

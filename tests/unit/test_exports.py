@@ -125,13 +125,13 @@ LOADS = {
     "get_logger": {"logs", "errors"},
     "Manifest": {"manifest", "config", "_yaml", "errors"},
     "CLIPlugin": {"plugin"},
-    "TransportPlugin": {"transport", "_forms", "plugin", "errors"},
+    "TransportPlugin": {"transport", "_forms", "_streams", "plugin", "errors"},
     "Outcome": {"outcome", "errors"},
     "Peer": {"message", "network", "errors"},
     "Context": {"context", "_lending", "_loop", "errors"},
     "CLIPluginRegistry": {
         "registry", "_life", "_calls", "_loader", "_loop", "context", "_lending",
-        "plugin", "transport", "_forms", "_options", "_folders",
+        "plugin", "transport", "_forms", "_streams", "_options", "_folders",
         "manifest", "config", "_yaml", "errors",
     },
 }  # fmt: skip

@@ -20,6 +20,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"_outcomes"},
     {"manifest", "_secrets", "_fields"},
     {"plugin", "_userfile", "_installed", "_forms", "_options"},
+    {"_streams"},
     {"transport"},
     {"settings", "schema", "_discovery", "_lending", "_loader"},
     {"context", "_calls", "_index"},

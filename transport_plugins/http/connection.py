@@ -1,4 +1,4 @@
-"""One connection of the async form: a protocol of asyncio and a parser.
+"""One connection of the async form: what it sends and, by a parser, what came.
 
 It knows no policy: it tells the exchange it works for what happens, and does what
 that asks for. asyncio is imported with the first async message.
@@ -7,46 +7,49 @@ that asks for. asyncio is imported with the first async message.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import httptools
 
 from btplug.errors import TransportError
 
 from .flow import Garbled
-from .wires import Wire, readable
+from .line import Line
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from .exchange import Exchange
     from .incoming import Incoming
     from .request import RawHeaders
-
-# Bytes handed to asyncio at once: it moves all it holds for every bit that leaves.
-_PIECE = 256 * 1024
+    from .streaming import Sink
 
 
-class Connection(Wire, asyncio.Protocol):
-    """A connection to one peer, used by one exchange at a time.
-
-    Attributes:
-        lost: It has ended, or is about to.
-    """
+class Connection(Line):
+    """A connection to one peer, used by one exchange at a time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lost = False
-        self._loop = asyncio.get_running_loop()
         self._exchange: Exchange | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._done: asyncio.Future[None] | None = None
-        self._wake: asyncio.Future[None] | None = None
         self._failed: Exception | None = None
-        self._full = self._stays = False
+        self._stays = self._paused = False
+        self._sink: Sink | None = None
 
     # -- for the pool
 
-    async def carry(self, exchange: Exchange) -> None:
+    async def carry(
+        self,
+        exchange: Exchange,
+        chunks: AsyncIterator[bytes] | None = None,
+        sink: Sink | None = None,
+    ) -> None:
         """Send the message of *exchange*, and return when its reply is complete.
+
+        Args:
+            chunks: The body as it stands on the wire, where it is streamed.
+            sink: Takes the body of the reply as it comes; None: the exchange does.
 
         Raises:
             Stale: It is a kept connection that cannot be used again.
@@ -62,71 +65,43 @@ class Connection(Wire, asyncio.Protocol):
         self._incoming: Incoming | None = None
         self._complete = False
         self._unseen = 0
-        self._exchange = exchange
-        self._done = self._loop.create_future()
-        timer = self._loop.call_at(exchange.deadline, self._expired)
+        self._exchange, self._sink = exchange, sink
+        done = self._done = self._loop.create_future()
+        self._timer = self._loop.call_at(exchange.deadline, self._expired)
         if self.uses == 1:
             self.transport.resume_reading()
         try:
-            await self._write(pieces, exchange)
-            if not self._done.done():
+            await self._write(pieces, exchange, done)
+            if chunks is not None:
+                async for piece in chunks:
+                    if done.done():
+                        break
+                    exchange.total += len(piece)
+                    await self._write([piece], exchange, done)
+                    exchange.step()
+            if not done.done():
                 exchange.reading()
-            await self._done
+            await done
+            exchange.rest()
         finally:
-            timer.cancel()
+            self._timer.cancel()
             self._note_sent()
-            self._exchange = self._done = None
+            self._exchange = self._sink = self._done = None
             if not self._complete:
                 self.abort()
-
-    def occupied(self) -> bool:
-        """Tell whether the peer has closed it, or sent what nobody asked for."""
-        if self.lost:
-            return True
-        sock = self.transport.get_extra_info("socket")
-        return sock.fileno() < 0 or readable(sock)
+            if done.done() and not done.cancelled():
+                done.exception()  # seen, also where another one is raised
 
     @property
     def reusable(self) -> bool:
         """True where another exchange may use it."""
         return self._clean and not self.lost and self._stays
 
-    def abort(self) -> None:
-        """End it now; what was not sent yet is not sent."""
-        self.lost = True
-        self.transport.abort()
-
     def cut(self) -> None:
         """End it, and the exchange that uses it."""
         self._fail(ConnectionError("the transport was shut down"))
 
     # -- sending
-
-    async def _write(self, pieces: list[bytes], exchange: Exchange) -> None:
-        assert self._done is not None
-        for piece in pieces:
-            view = memoryview(piece)
-            for start in range(0, len(view), _PIECE):
-                self.transport.write(view[start : start + _PIECE])
-                # A server may refuse a message halfway, with a reply that can be read.
-                while self._full and not self._done.done():
-                    await self._wait(exchange.left())
-                if self._done.done():
-                    return
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait until something happens, but no longer than that."""
-        self._wake = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self._woken)
-        try:
-            await self._wake
-        finally:
-            timer.cancel()
-            self._wake = None
-
-    def _woken(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
 
     def _note_sent(self) -> None:
         exchange = self._exchange
@@ -138,6 +113,13 @@ class Connection(Wire, asyncio.Protocol):
     # -- what happens, and how it ends
 
     def _expired(self) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange.stepwise:
+            if self._paused:
+                exchange.step()  # whoever reads takes his time
+            if exchange.deadline > self._loop.time():
+                self._timer = self._loop.call_at(exchange.deadline, self._expired)
+                return
         self._fail(TimeoutError())
 
     def _fail(self, exc: Exception) -> None:
@@ -147,29 +129,18 @@ class Connection(Wire, asyncio.Protocol):
         self._woken()
         self.abort()
 
+    def resume(self) -> None:
+        """Read on: what was read has been taken."""
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
     def _finish(self) -> None:
         self._complete = True
+        self.resume()
         self._note_sent()
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
-        self._woken()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.use(cast("asyncio.Transport", transport))
-        # pause_writing comes as soon as the system takes no more.
-        self.transport.set_write_buffer_limits(0)
-
-    def use(self, transport: asyncio.Transport) -> None:
-        """Take a transport: the first one, or that of TLS."""
-        self.transport = transport
-        # What comes before anything was asked is looked at then.
-        transport.pause_reading()
-
-    def pause_writing(self) -> None:
-        self._full = True
-
-    def resume_writing(self) -> None:
-        self._full = False
         self._woken()
 
     def data_received(self, data: bytes) -> None:
@@ -181,6 +152,7 @@ class Connection(Wire, asyncio.Protocol):
         try:
             before = self._incoming.size if self._incoming is not None else -1
             exchange.came(data)
+            exchange.step()
             self._parser.feed_data(data)
             if self._failed is not None:
                 self._fail(self._failed)
@@ -250,6 +222,8 @@ class Connection(Wire, asyncio.Protocol):
         except TransportError as exc:
             self._failed = exc
             return
+        if self._sink is not None:
+            self._sink.begin()
         if self._exchange.out.method == "HEAD":
             # The parser waits for a body that will not come.
             self._stays = False
@@ -257,6 +231,12 @@ class Connection(Wire, asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         if self._incoming is not None and not (self._failed or self._complete):
+            if self._sink is not None:
+                self._incoming.size += len(body)
+                if self._sink.put(body) and not self._paused:
+                    self._paused = True
+                    self.transport.pause_reading()
+                return
             try:
                 self._incoming.take(body)
             except TransportError as exc:

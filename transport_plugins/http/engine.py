@@ -7,7 +7,10 @@ whole URLs to its log. Going straight to the transport is also 1.3 times as fast
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
+
+from btplug.errors import Unsupported
 
 from .flow import CURRENT, carry, finish
 from .library import httpcore, httpx
@@ -16,14 +19,16 @@ from .wires import SyncBackend
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from btplug import Message, Peer, Reply
     from btplug.dialects import Dialects
 
     from .exchange import Exchange
     from .pool import Pool
+    from .request import Flow
     from .settings import HTTPConfig
+    from .streaming import HTTPStream
 
 _IDLE = 20  # idle connections kept at most
 
@@ -60,6 +65,7 @@ class Direct(httpx.BaseTransport):
                 incoming = exchange.answered(response.status_code, response.headers.raw)
                 for chunk in cast("_Body", response.stream):
                     incoming.take(chunk)
+                exchange.rest()
                 return exchange.reply()
             finally:
                 response.close()
@@ -99,7 +105,12 @@ class Engine:
         return await carry(self.pool().once, exchange)
 
     def _exchange(
-        self, peer: Peer, message: Message, timeout: float | None, method: str
+        self,
+        peer: Peer,
+        message: Message,
+        timeout: float | None,
+        method: str,
+        flow: Flow | None = None,
     ) -> Exchange:
         # Imported with the first message: a start that sends nothing does not pay.
         from .exchange import Exchange
@@ -109,7 +120,31 @@ class Engine:
             if self._dialects is None:
                 self._dialects = _dialects(self._config)
             dialect = self._dialects.of(peer)
-        return Exchange(peer, message, self._config, timeout, method, dialect)
+        return Exchange(peer, message, self._config, timeout, method, dialect, flow)
+
+    @asynccontextmanager
+    async def astream(
+        self, peer: Peer, message: Message, chunks: Any, timeout: float | None
+    ) -> AsyncIterator[HTTPStream]:
+        """Send *chunks*, or the body of *message*; see `TransportPlugin.stream`."""
+        from .streaming import HTTPStream, Source
+
+        if self._config.proxy:
+            raise Unsupported(
+                "streams do not go through a proxy",
+                fix="send it whole, or without http.proxy",
+                delivered=False,
+            )
+        source = Source(chunks)
+        try:
+            signed = bool(peer.hotkey or peer.dialect not in (None, "none"))
+            where = peer.url.partition("?")[0]
+            flow = await source.flow(signed=signed, shown=where)
+            exchange = self._exchange(peer, message, timeout, "POST", flow)
+            async with HTTPStream(self.pool(), exchange, source) as stream:
+                yield stream
+        finally:
+            source.close()
 
     def pool(self) -> Pool:
         """Return the connections of the async form; they belong to one loop."""

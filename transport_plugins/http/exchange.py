@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from btplug import Message, Peer, Reply
     from btplug.dialects import Dialect
 
-    from .request import RawHeaders
+    from .request import Flow, RawHeaders
     from .settings import HTTPConfig
     from .wires import Wire
 
@@ -42,15 +42,38 @@ class Exchange:
         head: What came before the end of the headers was known.
         safe: Asking twice changes nothing.
         fresh: Only a new connection will do.
+        stepwise: Each step of a stream has its limit, not the whole.
         broken: Why the message could not be sent whole, if so.
         ended: The peer has closed the connection.
     """
 
     __slots__ = (
-        "_began", "_config", "_deadline", "_default", "_dialect", "_message", "_peer",
-        "_signed", "_tail", "_wire", "arrived", "broken",
-        "ended", "fresh", "head", "host", "incoming", "out", "phase", "reused",
-        "safe", "seconds", "sent", "total",
+        "_began",
+        "_config",
+        "_deadline",
+        "_default",
+        "_dialect",
+        "_flow",
+        "_message",
+        "_peer",
+        "_signed",
+        "_tail",
+        "_wire",
+        "arrived",
+        "broken",
+        "ended",
+        "fresh",
+        "head",
+        "host",
+        "incoming",
+        "out",
+        "phase",
+        "reused",
+        "safe",
+        "seconds",
+        "sent",
+        "stepwise",
+        "total",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +84,7 @@ class Exchange:
         timeout: float | None,
         default: str,
         dialect: Dialect | None = None,
+        flow: Flow | None = None,
     ) -> None:
         self._began, self._config = monotonic(), config
         seconds = config.timeout if timeout is None else timeout
@@ -69,6 +93,9 @@ class Exchange:
         self.seconds = min(seconds, _LONGEST)
         self._deadline = self._began + self.seconds
         self._peer, self._message, self._dialect = peer, message, dialect
+        self._flow = flow
+        # Of a stream nobody knows how long it lasts: each step has its limit then.
+        self.stepwise = flow is not None and timeout is None
         self._default = default
         self._write()
         self.safe = self.out.method in _SAFE
@@ -87,10 +114,14 @@ class Exchange:
         if dialect is not None:
             message = replace(message, method=message.method or self._default)
             message = dialect.outgoing(
-                self._peer, message, timeout=self.seconds, now_ns=time_ns()
+                self._peer,
+                message,
+                timeout=self.seconds,
+                now_ns=time_ns(),
+                sha256=self._flow.sha256 if self._flow else None,
             )
         self._signed = message
-        self.out = build(self._peer, message, self._default)
+        self.out = build(self._peer, message, self._default, self._flow)
 
     def _forget(self) -> None:
         self.phase, self.host = "pool", self.out.place.netloc.decode()
@@ -114,6 +145,11 @@ class Exchange:
     def deadline(self) -> float:
         """When it has to be over, by the monotonic clock."""
         return self._deadline
+
+    def step(self) -> None:
+        """Note that something moved: where each step has its limit, it begins anew."""
+        if self.stepwise:
+            self._deadline = monotonic() + self.seconds
 
     def left(self) -> float:
         """Return the seconds that are left.
@@ -205,15 +241,21 @@ class Exchange:
                 where=self.out.place.shown,
                 fix="report it to the owner of the peer",
             )
-        self.incoming = Incoming(status, headers, self.out, self._config)
+        streams = self._flow is not None
+        self.incoming = Incoming(
+            status, headers, self.out, self._config, streams=streams
+        )
         self.phase = "body"
         return self.incoming
 
-    def reply(self) -> Reply:
-        """Return the reply, whose body is complete."""
-        assert self.incoming is not None
-        if self._wire is not None:
+    def rest(self) -> None:
+        """Note that the reply is complete, and whether its connection can be kept."""
+        if self._wire is not None and self.incoming is not None:
             self._wire.rest(clean=self._exact(self.incoming))
+
+    def reply(self) -> Reply:
+        """Return the reply: all of it, or of a stream its head."""
+        assert self.incoming is not None
         reply = self.incoming.reply(monotonic() - self._began, self.left)
         if self._dialect is None:
             return reply

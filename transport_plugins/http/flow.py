@@ -27,7 +27,7 @@ class Garbled(Exception):
 CURRENT: ContextVar[Exchange] = ContextVar("btplug http exchange")
 
 # All that connections and parsers raise. h11 itself, because httpcore passes some on.
-_FOREIGN = (
+FOREIGN = (
     OSError,
     httpcore.NetworkError,
     httpcore.ProtocolError,
@@ -66,7 +66,7 @@ async def carry(once: Callable[[Exchange], Awaitable[T]], exchange: Exchange) ->
             return await once(exchange)
         except Stale:
             exchange.restart()
-        except _FOREIGN as exc:
+        except FOREIGN as exc:
             from .trouble import error_of
 
             error = error_of(

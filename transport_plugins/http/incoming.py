@@ -36,7 +36,13 @@ class Incoming:
     )  # fmt: skip
 
     def __init__(
-        self, status: int, raw: RawHeaders, out: Outgoing, config: HTTPConfig
+        self,
+        status: int,
+        raw: RawHeaders,
+        out: Outgoing,
+        config: HTTPConfig,
+        *,
+        streams: bool = False,
     ) -> None:
         self.status, self._config, self._shown = status, config, out.place.shown
         self._body: bytes | bytearray = b""
@@ -62,7 +68,14 @@ class Incoming:
         self._coded = out.coded
         self._coding = named.get("content-encoding", "").strip().lower()
         self.length = self._length(named, out.method)
-        if self.length is not None and self.length > config.max_body:
+        if streams:
+            # It is passed on as it comes: nothing of it is held, or decoded.
+            if self._coding not in ("", "identity") and not self._coded:
+                coding = escape(self._coding[:40])
+                raise self._bad(
+                    f"found the content encoding {coding!r}, which was not asked for"
+                )
+        elif self.length is not None and self.length > config.max_body:
             what = f"the reply announces {self.length:,} bytes"
             raise self._large("max_body", what, "bytes")
 

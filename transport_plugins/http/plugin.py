@@ -9,7 +9,12 @@ from btplug import TransportPlugin
 from .settings import HTTPConfig
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+    from contextlib import AbstractAsyncContextManager
+
     from btplug import Health, Message, Peer, Reply
+    from btplug.message import Buffer
+    from btplug.transport import AsyncStream
 
     from .engine import Engine
 
@@ -56,6 +61,16 @@ class HTTPTransportPlugin(TransportPlugin):
         from btplug import Message
 
         return await self._open().asend(peer, Message(), timeout, "GET")
+
+    def astream(
+        self,
+        peer: Peer,
+        message: Message,
+        chunks: AsyncIterable[Buffer] | Iterable[Buffer] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> AbstractAsyncContextManager[AsyncStream]:
+        return self._open().astream(peer, message, chunks, timeout)
 
     def health(self) -> Health:
         from btplug import Health

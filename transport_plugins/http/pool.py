@@ -45,17 +45,25 @@ class Pool:
 
     async def once(self, exchange: Exchange) -> Reply:
         """Send the message over one connection and return the reply."""
-        origin = exchange.out.place.origin
-        connection = self._kept(origin, exchange)
-        if connection is None:
-            connection = await self._opened(origin, exchange)
-        self._busy.add(connection)
+        connection = await self.take(exchange)
         try:
             await connection.carry(exchange)
             return exchange.reply()
         finally:
-            self._busy.discard(connection)
-            self._release(origin, connection)
+            self.give_back(exchange, connection)
+
+    async def take(self, exchange: Exchange) -> Connection:
+        """Return a connection for *exchange*, a kept one or a new one."""
+        connection = self._kept(exchange.out.place.origin, exchange)
+        if connection is None:
+            connection = await self._opened(exchange.out.place.origin, exchange)
+        self._busy.add(connection)
+        return connection
+
+    def give_back(self, exchange: Exchange, connection: Connection) -> None:
+        """Keep a connection that can be used again, or end it."""
+        self._busy.discard(connection)
+        self._release(exchange.out.place.origin, connection)
 
     async def close(self) -> None:
         """End every connection, those in use too."""

@@ -35,6 +35,9 @@ _DEFAULTS = (
     ("user-agent", f"btplug/{__version__}".encode()),
 )
 
+# What is passed on as it comes is not decoded on the way.
+_STREAMED = (_DEFAULTS[0], ("accept-encoding", b"identity"), _DEFAULTS[2])
+
 
 class Place(NamedTuple):
     """A URL, taken apart once.
@@ -73,11 +76,28 @@ class Outgoing(NamedTuple):
         return b"".join([*lines, b"\r\n"])
 
 
-def build(peer: Peer, message: Message, default: str) -> Outgoing:
+class Flow(NamedTuple):
+    """How a body is streamed.
+
+    Attributes:
+        length: Bytes that are sent; None: as many as come, in chunks.
+        sha256: Their digest in hex, where they are signed.
+        sends: There are chunks to send; False: the body of the message is.
+    """
+
+    length: int | None = None
+    sha256: str | None = None
+    sends: bool = True
+
+
+def build(
+    peer: Peer, message: Message, default: str, flow: Flow | None = None
+) -> Outgoing:
     """Check *message* and write its headers.
 
     Args:
         default: Method of a message that names none.
+        flow: The reply is streamed, and perhaps the message; None: neither.
 
     Raises:
         NotAllowed: It may not be sent like that; nothing was.
@@ -102,10 +122,18 @@ def build(peer: Peer, message: Message, default: str) -> Outgoing:
         own.append(_header(name, value, place.shown))
         given.add(name.lower())
     headers: RawHeaders = [(b"host", place.netloc)]
-    headers += [(n.encode(), v) for n, v in _DEFAULTS if n not in given]
-    if body and message.media_type and "content-type" not in given:
+    defaults = _DEFAULTS if flow is None else _STREAMED
+    headers += [(n.encode(), v) for n, v in defaults if n not in given]
+    sends = flow is not None and flow.sends
+    if (body or sends) and message.media_type and "content-type" not in given:
         headers.append(_header("content-type", message.media_type, place.shown))
-    if body or method not in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"):
+    if flow is not None and sends:
+        body = b""
+        if flow.length is None:
+            headers.append((b"transfer-encoding", b"chunked"))
+        else:
+            headers.append((b"content-length", b"%d" % flow.length))
+    elif body or method not in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"):
         headers.append((b"content-length", b"%d" % len(body)))
     return Outgoing(place, method, headers + own, body, "accept-encoding" in given)
 

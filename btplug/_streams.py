@@ -1,0 +1,145 @@
+"""The sync and async forms of `stream`: one is written, one is made."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from btplug._forms import is_made, mark
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from btplug._loop import HomeLoop
+    from btplug.message import Reply
+    from btplug.transport import AsyncStream, Stream, TransportPlugin
+
+F = TypeVar("F", bound="Callable[..., Any]")  # Any: a method of any signature
+
+
+def pair_streams(cls: type[TransportPlugin], base: type) -> None:
+    """Make the other form for the class that defines one most derived."""
+    for owner in cls.__mro__:
+        own = vars(owner)
+        forms = [n for n in ("astream", "stream") if n in own and not is_made(own[n])]
+        if not forms:
+            continue
+        if owner is cls or not issubclass(owner, base):
+            if "astream" in forms:
+                setattr(cls, "astream", _at_home(own["astream"]))  # noqa: B010 - replaced
+                if "stream" not in forms:
+                    setattr(cls, "stream", _posted(own["astream"]))  # noqa: B010 - made
+            else:
+                setattr(cls, "astream", _threaded(own["stream"]))  # noqa: B010 - made
+        return
+
+
+class _Home:
+    """An async stream that lives in the home loop, for whichever loop uses it."""
+
+    def __init__(
+        self, made: AbstractAsyncContextManager[AsyncStream], home: HomeLoop
+    ) -> None:
+        self._made, self._home = made, home
+        self._stream: AsyncStream | None = None
+        self.head: Reply
+
+    async def __aenter__(self) -> _Home:
+        self._stream = await self._home.hand_over(_entered(self._made))
+        self.head = self._stream.head
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        await self._home.hand_over(_left(self._made, *exc))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert self._stream is not None
+        parts = aiter(self._stream)
+        while (part := await self._home.hand_over(_next(parts))) is not None:
+            yield part
+
+
+class _Posted:
+    """The same for a thread."""
+
+    def __init__(
+        self, made: AbstractAsyncContextManager[AsyncStream], home: HomeLoop
+    ) -> None:
+        self._made, self._home = made, home
+        self._stream: AsyncStream | None = None
+        self.head: Reply
+
+    def __enter__(self) -> _Posted:
+        self._stream = self._home.run(_entered(self._made))
+        self.head = self._stream.head
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._home.run(_left(self._made, *exc))
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert self._stream is not None
+        return self._home.iterate(aiter(self._stream))
+
+
+class _Threaded:
+    """The async form of a stream that was written for threads."""
+
+    def __init__(self, made: AbstractContextManager[Stream]) -> None:
+        self._made = made
+        self.head: Reply
+
+    async def __aenter__(self) -> _Threaded:
+        import asyncio
+
+        self._stream = await asyncio.to_thread(self._made.__enter__)
+        self.head = self._stream.head
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self._made.__exit__, *exc)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        import asyncio
+
+        parts = iter(self._stream)
+        while (part := await asyncio.to_thread(lambda: next(parts, None))) is not None:
+            yield part
+
+
+async def _entered(made: AbstractAsyncContextManager[AsyncStream]) -> AsyncStream:
+    return await made.__aenter__()
+
+
+async def _left(made: AbstractAsyncContextManager[AsyncStream], *exc: Any) -> None:
+    await made.__aexit__(*exc)
+
+
+async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(parts, None)
+
+
+def _at_home(method: F) -> F:
+    @wraps(method)
+    def at_home(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
+        made, home = method(self, *args, **keywords), self.context.home
+        return made if home.here() else _Home(made, home)
+
+    return at_home  # type: ignore[return-value]  # same signature by wraps
+
+
+def _posted(method: Callable[..., Any]) -> Callable[..., Any]:
+    def posted(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
+        return _Posted(method(self, *args, **keywords), self.context.home)
+
+    return mark(posted)
+
+
+def _threaded(method: Callable[..., Any]) -> Callable[..., Any]:
+    def threaded(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
+        return _Threaded(method(self, *args, **keywords))
+
+    return mark(threaded)

@@ -1,0 +1,86 @@
+"""A transport of asyncio: written to, waited for, and given up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from .wires import Wire, readable
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+# Bytes handed to asyncio at once: it moves all it holds for every bit that leaves.
+_PIECE = 256 * 1024
+
+
+class Line(Wire, asyncio.Protocol):
+    """What of a connection has nothing to do with HTTP.
+
+    Attributes:
+        lost: It has ended, or is about to.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = self._full = False
+        self._loop = asyncio.get_running_loop()
+        self._wake: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.use(cast("asyncio.Transport", transport))
+        # pause_writing comes as soon as the system takes no more.
+        self.transport.set_write_buffer_limits(0)
+
+    def use(self, transport: asyncio.Transport) -> None:
+        """Take a transport: the first one, or that of TLS."""
+        self.transport = transport
+        # What comes before anything was asked is looked at then.
+        transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._woken()
+
+    def occupied(self) -> bool:
+        """Tell whether the peer has closed it, or sent what nobody asked for."""
+        if self.lost:
+            return True
+        sock = self.transport.get_extra_info("socket")
+        return sock.fileno() < 0 or readable(sock)
+
+    def abort(self) -> None:
+        """End it now; what was not sent yet is not sent."""
+        self.lost = True
+        self.transport.abort()
+
+    async def _write(
+        self, pieces: list[bytes], exchange: Exchange, done: asyncio.Future[None]
+    ) -> None:
+        """Write until all is with the system, or *done* says that it is over."""
+        for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), _PIECE):
+                self.transport.write(view[start : start + _PIECE])
+                # A server may refuse a message halfway, with a reply that can be read.
+                while self._full and not done.done():
+                    await self._wait(exchange.left())
+                if done.done():
+                    return
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until something happens, but no longer than that."""
+        self._wake = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._woken)
+        try:
+            await self._wake
+        finally:
+            timer.cancel()
+            self._wake = None
+
+    def _woken(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
