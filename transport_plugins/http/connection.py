@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from .incoming import Incoming
     from .request import RawHeaders
     from .streaming import Sink
+    from .watch import Watch
 
 
 class Connection(Line):
     """A connection to one peer, used by one exchange at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
         super().__init__()
+        self._watch = watch
         self._exchange: Exchange | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._done: asyncio.Future[None] | None = None
@@ -67,7 +69,7 @@ class Connection(Line):
         self._unseen = 0
         self._exchange, self._sink = exchange, sink
         done = self._done = self._loop.create_future()
-        self._timer = self._loop.call_at(exchange.deadline, self._expired)
+        self._watch.add(self)
         if self.uses == 1:
             self.transport.resume_reading()
         try:
@@ -84,7 +86,7 @@ class Connection(Line):
             await done
             exchange.rest()
         finally:
-            self._timer.cancel()
+            self._watch.discard(self)
             self._note_sent()
             self._exchange = self._sink = self._done = None
             if not self._complete:
@@ -112,15 +114,14 @@ class Connection(Line):
 
     # -- what happens, and how it ends
 
-    def _expired(self) -> None:
+    def check(self, now: float) -> None:
+        """End the exchange if it is over its limit."""
         exchange = self._exchange
-        if exchange is not None and exchange.stepwise:
-            if self._paused:
+        if exchange is not None and exchange.deadline <= now:
+            if exchange.stepwise and self._paused:
                 exchange.step()  # whoever reads takes his time
-            if exchange.deadline > self._loop.time():
-                self._timer = self._loop.call_at(exchange.deadline, self._expired)
-                return
-        self._fail(TimeoutError())
+            else:
+                self._fail(TimeoutError())
 
     def _fail(self, exc: Exception) -> None:
         self._note_sent()
@@ -143,7 +144,8 @@ class Connection(Line):
             self._done.set_result(None)
         self._woken()
 
-    def data_received(self, data: bytes) -> None:
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self._space[:nbytes])
         exchange = self._exchange
         if exchange is None or self._complete:
             self._clean = False

@@ -37,6 +37,7 @@ class Exchange:
         phase: What is waited for; trouble.py has them all.
         host: Who is connected to: the peer or a proxy.
         seconds: The time limit.
+        deadline: When it has to be over, by the monotonic clock.
         sent: Bytes of the message that were handed to the system, of *total*.
         arrived: Bytes that came, head included.
         head: What came before the end of the headers was known.
@@ -48,32 +49,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_began",
-        "_config",
-        "_deadline",
-        "_default",
-        "_dialect",
-        "_flow",
-        "_message",
-        "_peer",
-        "_signed",
-        "_tail",
-        "_wire",
-        "arrived",
-        "broken",
-        "ended",
-        "fresh",
-        "head",
-        "host",
-        "incoming",
-        "out",
-        "phase",
-        "reused",
-        "safe",
-        "seconds",
-        "sent",
-        "stepwise",
-        "total",
+        "_began", "_config", "_default", "_dialect", "_flow", "_message",
+        "_peer", "_signed", "_tail", "_wire", "arrived", "broken", "deadline",
+        "ended", "fresh", "head", "host", "incoming", "out", "phase",
+        "reused", "safe", "seconds", "sent", "stepwise", "total",
     )  # fmt: skip
 
     def __init__(
@@ -91,7 +70,7 @@ class Exchange:
         if math.isnan(seconds):
             raise UsageError("found the time limit nan", fix="give it in seconds")
         self.seconds = min(seconds, _LONGEST)
-        self._deadline = self._began + self.seconds
+        self.deadline = self._began + self.seconds
         self._peer, self._message, self._dialect = peer, message, dialect
         self._flow = flow
         # Of a stream nobody knows how long it lasts: each step has its limit then.
@@ -141,15 +120,10 @@ class Exchange:
         """What is connected to, in words, where it is not the peer itself."""
         return "the proxy " if self._config.proxy else ""
 
-    @property
-    def deadline(self) -> float:
-        """When it has to be over, by the monotonic clock."""
-        return self._deadline
-
     def step(self) -> None:
         """Note that something moved: where each step has its limit, it begins anew."""
         if self.stepwise:
-            self._deadline = monotonic() + self.seconds
+            self.deadline = monotonic() + self.seconds
 
     def left(self) -> float:
         """Return the seconds that are left.
@@ -157,7 +131,7 @@ class Exchange:
         Raises:
             TimeoutError: None are.
         """
-        left = self._deadline - monotonic()
+        left = self.deadline - monotonic()
         if left <= 0:
             raise TimeoutError
         return left

@@ -31,8 +31,8 @@ class Incoming:
     """
 
     __slots__ = (
-        "_body", "_coded", "_coding", "_config", "_shown", "chunked", "headers",
-        "length", "size", "status",
+        "_body", "_coded", "_coding", "_config", "_kind", "_shown", "chunked",
+        "headers", "length", "size", "status",
     )  # fmt: skip
 
     def __init__(
@@ -49,23 +49,27 @@ class Incoming:
         self.size = 0
         if len(raw) > config.max_headers:
             raise self._large("max_headers", f"found {len(raw):,} headers", "headers")
-        size = sum(len(name) + len(value) + 4 for name, value in raw)
+        size = 0
+        headers = []
+        named: dict[str, str] = {}
+        for name, value in raw:
+            size += len(name) + len(value) + 4
+            key, text = name.decode("latin-1"), _text(value)
+            # RFC 9110, 5.5: such values are never right, and may steer a terminal.
+            if not text.isprintable() and _CONTROL.search(text):
+                raise self._bad(f"found control characters in the header {key!r}")
+            headers.append((key, text))
+            named.setdefault(key.lower(), text)
         if size > config.max_head:
             raise self._large("max_head", f"found {size:,} bytes of headers", "bytes")
-        self.headers = tuple((n.decode("latin-1"), _text(v)) for n, v in raw)
-        for name, value in self.headers:
-            # RFC 9110, 5.5: such values are never right, and may steer a terminal.
-            if _CONTROL.search(value):
-                raise self._bad(f"found control characters in the header {name!r}")
-        named = {name.lower(): value for name, value in self.headers}
+        self.headers = tuple(headers)
         self.chunked = "transfer-encoding" in named
-        coding = named.get("transfer-encoding", "chunked")
-        if coding.strip().lower() != "chunked":
-            coding = escape(coding[:40])
+        if self.chunked and named["transfer-encoding"].strip().lower() != "chunked":
+            coding = escape(named["transfer-encoding"][:40])
             raise self._bad(f"found the transfer encoding {coding!r}, expected chunked")
         if self.chunked and "content-length" in named:
             raise self._bad("found both Content-Length and Transfer-Encoding")
-        self._coded = out.coded
+        self._coded, self._kind = out.coded, named.get("content-type", "")
         self._coding = named.get("content-encoding", "").strip().lower()
         self.length = self._length(named, out.method)
         if streams:
@@ -125,11 +129,10 @@ class Incoming:
         body = bytes(self._body)
         if body and self._coding not in ("", "identity"):
             body = self._decoded(body, tick)
-        kinds = (value for name, value in self.headers if name.lower() == _TYPE)
         return Reply(
             status=self.status,
             body=body,
-            media_type=next(kinds, ""),
+            media_type=self._kind,
             headers=self.headers,
             seconds=seconds,
         )
@@ -165,7 +168,6 @@ class Incoming:
         return BadReply(what, where=self._shown, fix=_OWNER)
 
 
-_TYPE = "content-type"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from .wires import Wire, readable
@@ -10,11 +11,13 @@ from .wires import Wire, readable
 if TYPE_CHECKING:
     from .exchange import Exchange
 
+_SPACE = 64 * 1024
+_FRESH = 0.001  # seconds
 # Bytes handed to asyncio at once: it moves all it holds for every bit that leaves.
 _PIECE = 256 * 1024
 
 
-class Line(Wire, asyncio.Protocol):
+class Line(Wire, asyncio.BufferedProtocol):
     """What of a connection has nothing to do with HTTP.
 
     Attributes:
@@ -26,6 +29,11 @@ class Line(Wire, asyncio.Protocol):
         self.lost = self._full = False
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
+        self._space = memoryview(bytearray(_SPACE))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # One for each connection: asyncio would allocate 256 KiB for every read.
+        return self._space
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.use(cast("asyncio.Transport", transport))
@@ -49,6 +57,9 @@ class Line(Wire, asyncio.Protocol):
         """Tell whether the peer has closed it, or sent what nobody asked for."""
         if self.lost:
             return True
+        # The loop has looked a moment ago: a look of our own costs as much as sending.
+        if monotonic() - self._rested < _FRESH:
+            return False
         sock = self.transport.get_extra_info("socket")
         return sock.fileno() < 0 or readable(sock)
 
@@ -62,9 +73,10 @@ class Line(Wire, asyncio.Protocol):
     ) -> None:
         """Write until all is with the system, or *done* says that it is over."""
         for piece in pieces:
-            view = memoryview(piece)
-            for start in range(0, len(view), _PIECE):
-                self.transport.write(view[start : start + _PIECE])
+            view = memoryview(piece) if len(piece) > _PIECE else None
+            for start in range(0, len(piece), _PIECE):
+                part = piece if view is None else view[start : start + _PIECE]
+                self.transport.write(part)
                 # A server may refuse a message halfway, with a reply that can be read.
                 while self._full and not done.done():
                     await self._wait(exchange.left())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .connection import Connection
 from .reach import ask, numeric, reach
+from .watch import Watch
 
 if TYPE_CHECKING:
     from btplug import Reply
@@ -42,6 +43,7 @@ class Pool:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._watch = Watch(self._loop)
 
     async def once(self, exchange: Exchange) -> Reply:
         """Send the message over one connection and return the reply."""
@@ -193,7 +195,7 @@ class Pool:
             async with asyncio.timeout(left):
                 await self._loop.sock_connect(sock, address[1])
                 _, connection = await self._loop.create_connection(
-                    Connection, sock=sock
+                    lambda: Connection(self._watch), sock=sock
                 )
         except BaseException:
             sock.close()
