@@ -6,7 +6,7 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.pairs import Command, Pairs, Spread, alternate
+from benchmarks.pairs import Command, Pairs, Spread, alternate, spread
 from benchmarks.trees import SCRIPT, Home
 
 if TYPE_CHECKING:
@@ -170,6 +170,23 @@ def _call(bench: Bench) -> Result:
     return Result(overhead(bench.pairs))
 
 
+def _wire(ours: str, theirs: str, count: int) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        from benchmarks.wire import against
+
+        pairs = against(ours, theirs, count, bench.pairs, bench.root)
+        return _result(pairs, _ratio, warm=True)
+
+    return measure
+
+
+def _hanging(bench: Bench) -> Result:
+    from benchmarks.wire import alone
+
+    found = alone("hanging", bench.pairs, bench.root)
+    return Result(spread(found, min(found)))
+
+
 # Name, as on the command line, to row.
 ROWS = {
     "version": Row("btplug --version", CLICK, "x", 1.00, _version),
@@ -188,5 +205,21 @@ ROWS = {
     # Minima, as timeit advises where everything happens in one process.
     "call": Row(
         "registry.execute_plugin", "execute itself, more", "µs", 1.5, _call, "best"
+    ),
+    # Of the time that the yardstick takes for the same messages.
+    "signed": Row(
+        "send_many, 256 peers, signed", "raw aiohttp, unsigned", "x", 0.67,
+        _wire("signed", "raw_many", 4000),
+    ),
+    "one-host": Row(
+        "send_many, one host, 64 in flight", "raw aiohttp", "x", 0.50,
+        _wire("one_host", "raw_one", 4000),
+    ),
+    "sync": Row(
+        "send, kept connection", "httpx.Client.post", "x", 0.83,
+        _wire("sync", "raw_httpx", 1000),
+    ),
+    "hanging": Row(
+        "send_many, 200 hang, 56 answer", "until the last answer", "s", 0.5, _hanging
     ),
 }  # fmt: skip
