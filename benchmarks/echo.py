@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import cast
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n"
 
@@ -16,8 +17,7 @@ class Echo(asyncio.Protocol):
     """As little HTTP as a client that behaves needs."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport, self.rest = transport, b""
+        self.transport, self.rest = cast("asyncio.Transport", transport), b""
 
     def data_received(self, data: bytes) -> None:
         self.rest += data
