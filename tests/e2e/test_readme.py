@@ -70,7 +70,7 @@ def echo():
 
 def test_the_python_examples_run_as_pasted(tmp_path, echo):
     scripts = [b[3] for b in blocks("python") if not b[2]]
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     outputs = []
     for script in scripts:
         done = subprocess.run(
@@ -82,6 +82,7 @@ def test_the_python_examples_run_as_pasted(tmp_path, echo):
 
     assert "18204.51" in outputs[0]
     assert outputs[1] == "200 hello\n"
+    assert outputs[2] == "0 200\n1 refused\n"
 
 
 def test_the_table_of_exit_codes_is_that_of_the_errors():
