@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint types check bench clean
+.PHONY: help setup demo test fmt lint types check interop bench clean
 
 PYTHON ?= python3.11
 BIN    := .venv/bin
@@ -32,8 +32,19 @@ types: setup ## Check types
 
 check: lint types test ## Lint, types and tests
 
+INTEROP := $(CURDIR)/.interop
+interop: setup $(INTEROP)/bt10/ready $(INTEROP)/bt11/ready ## Talk to real neurons of bittensor 10 and 11
+	INTEROP=$(INTEROP) $(BIN)/pytest -o addopts="--strict-markers --strict-config -ra" tests/interop
+
+$(INTEROP)/bt10/ready: PACKAGE := bittensor==10.5.0
+$(INTEROP)/bt11/ready: PACKAGE := bittensor==11.3.0
+$(INTEROP)/%/ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check '$(PACKAGE)'
+	@touch $@
+
 bench: setup ## Measure start-up against the named yardsticks
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what the targets above made
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .interop build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
