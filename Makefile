@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint types check interop bench clean
+.PHONY: help setup demo test fmt lint types check interop httpx2 bench clean
 
 PYTHON ?= python3.11
 BIN    := .venv/bin
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## Create .venv with everything below
 .venv/ready: pyproject.toml
@@ -36,11 +36,15 @@ INTEROP := $(CURDIR)/.interop
 interop: setup $(INTEROP)/bt10/ready $(INTEROP)/bt11/ready ## Talk to real neurons of bittensor 10 and 11
 	INTEROP=$(INTEROP) $(BIN)/pytest -o addopts="--strict-markers --strict-config -ra" tests/interop
 
+httpx2: $(INTEROP)/httpx2/ready ## Run the HTTP tests on httpx2
+	$(INTEROP)/httpx2/bin/pytest -q -n auto tests/integration
+
+$(INTEROP)/httpx2/ready: PACKAGE := -e .[test,httpx2]
 $(INTEROP)/bt10/ready: PACKAGE := bittensor==10.5.0
 $(INTEROP)/bt11/ready: PACKAGE := bittensor==11.3.0
 $(INTEROP)/%/ready:
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check '$(PACKAGE)'
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGE)
 	@touch $@
 
 bench: setup ## Measure start-up against the named yardsticks
