@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from btplug.errors import UsageError
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, Task
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from typing import Any
 
@@ -51,8 +51,11 @@ class HomeLoop:
         """Tell whether the caller runs inside this loop."""
         return self._thread is threading.current_thread()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run(self, work: Coroutine[Any, Any, T], *, patient: bool = False) -> T:
         """Run *work* in the loop and wait for its result.
+
+        Args:
+            patient: Interrupted, wait as long as *work* takes to end by itself.
 
         Raises:
             UsageError: Called from inside the loop, which would wait for itself.
@@ -63,34 +66,37 @@ class HomeLoop:
                 f"a sync call from inside the loop {self._name!r} would never return",
                 fix="await the async form of that method",
             )
-        import asyncio
-
-        ended = threading.Event()
-
-        async def tracked() -> T:
-            try:
-                return await work
-            finally:
-                ended.set()
-
-        future = asyncio.run_coroutine_threadsafe(tracked(), self._started())
+        job = _Job(self._started(), work)
         try:
-            return future.result()
+            return job.done.result()
         except BaseException:
             # Ctrl-C reaches the waiting thread only: the work must not go on, and
             # may take a moment to let go of what it holds.
-            if future.cancel():
-                ended.wait(1.0)
+            job.cancel()
+            with suppress(TimeoutError):
+                job.over.result(None if patient else 1.0)
             raise
 
-    async def hand_over(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await *work* in this loop, from whichever loop the caller runs in."""
+    async def hand_over(
+        self, work: Coroutine[Any, Any, T], *, patient: bool = False
+    ) -> T:
+        """Await *work* in this loop, from whichever loop the caller runs in.
+
+        Args:
+            patient: Cancelled, wait until *work* has ended too.
+        """
         if self.here():
             return await work
         import asyncio
 
-        future = asyncio.run_coroutine_threadsafe(work, self._started())
-        return await asyncio.wrap_future(future)
+        job = _Job(self._started(), work)
+        try:
+            return await asyncio.wrap_future(job.done)
+        except asyncio.CancelledError:
+            job.cancel()
+            if patient:
+                await asyncio.wrap_future(job.over)
+            raise
 
     def post(self, work: Callable[[], object]) -> None:
         """Let the loop do *work* soon, if it runs; wait for nothing."""
@@ -146,6 +152,48 @@ class HomeLoop:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+class _Job(Generic[T]):
+    """Work handed to a loop by another thread.
+
+    Attributes:
+        done: Its result; cancelled as soon as somebody asks for that.
+        over: Done once it has really ended.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+        from concurrent.futures import Future
+
+        self.done: Future[T] = Future()
+        self.over: Future[None] = Future()
+        self._loop, self._task = loop, cast("Task[T]", None)
+        try:
+            loop.call_soon_threadsafe(self._begin, work)
+        except RuntimeError:  # it was closed a moment ago
+            work.close()
+            raise
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: Task[T]) -> None:
+        self.over.set_result(None)
+        if task.cancelled():
+            self.done.cancel()
+        # False: nobody waits any more, but what was raised counts as seen.
+        error = None if task.cancelled() else task.exception()
+        if self.done.set_running_or_notify_cancel():
+            if error is not None:
+                self.done.set_exception(error)
+            else:
+                self.done.set_result(task.result())
+
+    def cancel(self) -> None:
+        """Let it end soon; it has begun by then, since calls keep their order."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(lambda: self._task.cancel())
 
 
 def _run(loop: AbstractEventLoop) -> None:
