@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,12 +27,14 @@ def pair(cls: type[TransportPlugin], base: type, sync: str, asynchronous: str) -
             continue
         # A transport further up has both forms already; a mixin has not.
         if owner is cls or not issubclass(owner, base):
+            # A server that is stopped finishes what has begun.
+            patient = sync == "serve"
             for name in forms:
                 _check_form(own[name], name, wanted=name == asynchronous)
             if asynchronous in forms:
-                setattr(cls, asynchronous, _at_home(own[asynchronous]))
+                setattr(cls, asynchronous, _at_home(own[asynchronous], patient))
                 if sync not in forms:
-                    setattr(cls, sync, posted(own[asynchronous]))
+                    setattr(cls, sync, posted(own[asynchronous], patient=patient))
             else:
                 setattr(cls, asynchronous, _threaded(own[sync]))
         return
@@ -57,24 +59,25 @@ def mark(function: F) -> F:
     return function
 
 
-def _at_home(method: F) -> F:
+def _at_home(method: F, patient: bool) -> F:
     """Run an async method in the home loop, whichever loop awaits it."""
 
     @wraps(method)
     async def at_home(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
         work = method(self, *args, **keywords)
-        return await self.context.home.hand_over(work)
+        return await self.context.home.hand_over(work, patient=patient)
 
     return at_home  # type: ignore[return-value]  # same signature by wraps
 
 
 # Both call the very function they are made from, not the method of that name: a
 # subclass that wraps one form by super() would otherwise call itself for ever.
-def posted(method: Callable[..., Any]) -> Callable[..., Any]:
+def posted(method: Callable[..., Any], *, patient: bool = False) -> Callable[..., Any]:
     """Make a sync form that posts to the home loop and waits."""
 
     def posted(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
-        return self.context.home.run(method(self, *args, **keywords))
+        work = method(self, *args, **keywords)
+        return self.context.home.run(work, patient=patient)
 
     return mark(posted)
 
@@ -85,6 +88,9 @@ def _threaded(method: Callable[..., Any]) -> Callable[..., Any]:
     async def threaded(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
         import asyncio
 
-        return await asyncio.to_thread(method, self, *args, **keywords)
+        work = partial(method, self, *args, **keywords)
+        # asyncio's own pool has four threads more than there are processors.
+        pool = self.context.home.threads()
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
 
     return mark(threaded)

@@ -14,9 +14,12 @@ from btplug.errors import UsageError
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from concurrent.futures import ThreadPoolExecutor
     from typing import Any
 
 T = TypeVar("T")
+
+_THREADS = 512  # made when they are needed: as many as `send_many` has turns at once
 
 
 class HomeLoop:
@@ -31,6 +34,7 @@ class HomeLoop:
         self._lock = threading.Lock()
         self._loop: AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._threads: ThreadPoolExecutor | None = None
 
     def _started(self) -> AbstractEventLoop:
         if self._loop is not None:
@@ -98,6 +102,15 @@ class HomeLoop:
                 await asyncio.wrap_future(job.over)
             raise
 
+    def threads(self) -> ThreadPoolExecutor:
+        """Return the threads for what is written without ``async``."""
+        with self._lock:
+            if self._threads is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._threads = ThreadPoolExecutor(_THREADS, self._name)
+            return self._threads
+
     def post(self, work: Callable[[], object]) -> None:
         """Let the loop do *work* soon, if it runs; wait for nothing."""
         loop = self._loop
@@ -131,6 +144,9 @@ class HomeLoop:
         with self._lock:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
         if loop is None or thread is None:
             return
         import asyncio

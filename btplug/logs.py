@@ -125,7 +125,7 @@ def on_import(set_up: Callable[[], object]) -> Callable[[], object]:
     if "logging" in sys.modules:
         set_up()
     else:
-        sys.meta_path.insert(0, watch)
+        sys.meta_path = [watch, *sys.meta_path]
     return watch.stop
 
 
@@ -136,8 +136,9 @@ class _Watch:
         self._set_up = set_up
 
     def stop(self) -> None:
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        # Another list, not the same one changed: an import in another thread may be
+        # going through it, and would pass over a finder.
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
         if name != "logging":

@@ -382,3 +382,30 @@ def test_a_transport_with_a_sync_send_has_a_fanout_too():
         plugin.context.close()
 
     assert [outcome.reply.body for outcome in found] == [b"hello"] * 2
+
+
+def test_a_transport_without_async_has_as_many_turns_at_once_as_it_is_given():
+    """asyncio's own pool would let few of them begin before their time is over."""
+
+    class Slow(TransportPlugin):
+        schemes = ("slow",)
+        context = Context()
+
+        def initialize(self, config):
+            pass
+
+        def shutdown(self):
+            pass
+
+        def send(self, peer, message, *, timeout=None):
+            barrier.wait(20)
+            return Reply(status=200)
+
+    barrier = threading.Barrier(40)
+    plugin = Slow()
+    try:
+        found = list(plugin.send_many([Peer("slow://x")] * 40, MESSAGE))
+    finally:
+        plugin.context.close()
+
+    assert all(outcome.reply for outcome in found)

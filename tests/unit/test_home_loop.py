@@ -1,6 +1,7 @@
 """The loop in a thread of its own."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
@@ -297,3 +298,85 @@ def test_ctrl_c_ends_the_work_that_a_sync_call_waits_for():
     )
 
     assert done.stdout == "interrupted True\n", done.stderr
+
+
+# -- Work that keeps a limit of its own when it is cancelled
+
+
+async def stubborn(begun, gate, ended):
+    begun.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        while not gate.is_set():
+            await asyncio.sleep(0.005)
+        ended.append(True)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_an_interrupted_call_waits_for_the_end_of_its_work_if_it_is_patient(
+    loop, patient
+):
+    begun, gate, ended = threading.Event(), threading.Event(), []
+
+    def interrupt():
+        begun.wait(10)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(1.3)  # longer than who is not patient waits
+        gate.set()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(stubborn(begun, gate, ended), patient=patient)
+    assert bool(ended) is patient
+    thread.join()
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_cancelled_hand_over_waits_for_the_end_of_its_work_if_it_is_patient(
+    loop, patient
+):
+    begun, gate, ended = threading.Event(), threading.Event(), []
+
+    async def outside():
+        work = loop.hand_over(stubborn(begun, gate, ended), patient=patient)
+        task = asyncio.ensure_future(work)
+        while not begun.is_set():
+            await asyncio.sleep(0.005)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=0.1)
+        assert bool(done) is not patient
+        gate.set()
+        await asyncio.wait({task})
+        return task.cancelled()
+
+    assert asyncio.run(outside()) is True
+
+
+@pytest.mark.parametrize("kind", ["run", "hand_over"])
+def test_a_patient_call_returns_and_raises_what_any_call_does(loop, kind):
+    async def fail():
+        raise KeyError("x")
+
+    def call(work):
+        if kind == "run":
+            return loop.run(work, patient=True)
+        return asyncio.run(loop.hand_over(work, patient=True))
+
+    assert call(where()) == "test loop"
+    with pytest.raises(KeyError, match="x"):
+        call(fail())
+
+
+def test_patient_work_that_is_cancelled_before_it_begins_is_not_waited_for(loop):
+    async def outside():
+        work = loop.hand_over(where(), patient=True)
+        task = asyncio.ensure_future(work)
+        await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.wait({task})
+
+    for _ in range(50):
+        asyncio.run(outside())

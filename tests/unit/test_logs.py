@@ -213,3 +213,21 @@ def test_what_was_set_up_is_taken_back():
     set_up("debug")()
 
     assert (root.handlers[:], root.level, own.level, logging.raiseExceptions) == before
+
+
+def test_waiting_for_logging_changes_no_list_that_an_import_goes_through():
+    """An import in another thread goes through it, and would pass over a finder."""
+    code = """
+import sys
+from btplug.logs import on_import
+
+before = sys.meta_path
+content = [*before]
+stop = on_import(lambda: None)
+waiting = sys.meta_path
+assert waiting is not before and len(waiting) == len(content) + 1
+stop()
+assert before == content and sys.meta_path == content
+assert len(waiting) == len(content) + 1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,151 @@
+"""The contract suite can fail: for each defect a transport that has it, and no other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import nullcontext
+
+import pytest
+from broken_ends import CASES, STOP, ServesNothing
+
+from btplug import (
+    CLIPlugin,
+    Reply,
+    TransportPlugin,
+)
+from btplug.errors import Late, NotAllowed, Refused
+from btplug.network import parse_url
+from btplug.testing import (
+    Peers,
+    TransportContract,
+)
+
+
+class Command(CLIPlugin):
+    """No transport."""
+
+    def initialize(self, config):
+        pass
+
+    def execute(self, data=None):
+        pass
+
+    def shutdown(self):
+        pass
+
+
+def suite(plugin, **members):
+    """Return the suite for *plugin*; peers of a class that cannot serve are given."""
+    if plugin is ServesNothing:
+        members["peers"] = lambda self: nullcontext()
+    members = {"plugin": plugin, "tolerance": 0.3, **members}
+    return type("Case", (TransportContract,), members)()
+
+
+@pytest.fixture
+def reaper():
+    """Let the thread of ForgetsItsThread end with the test."""
+    yield
+    STOP.set()
+    for thread in threading.enumerate():
+        if thread.name == "reaper":
+            thread.join()
+    STOP.clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("plugin", "check", "texts"), CASES)
+@pytest.mark.usefixtures("reaper")
+def test_a_defect_is_found_and_said(plugin, check, texts):
+    with pytest.raises(AssertionError) as caught:
+        getattr(suite(plugin), f"test_{check}")()
+
+    for text in texts:
+        assert text in str(caught.value)
+
+
+CHECKS = sorted(name for name in dir(TransportContract) if name.startswith("test_"))
+
+
+def test_every_check_of_the_suite_has_a_defect_that_it_finds():
+    assert set(CHECKS) == {f"test_{case.values[1]}" for case in CASES}
+
+
+class Sync(TransportPlugin):
+    """Has a sync send and nothing else."""
+
+    schemes = ("sync",)
+    open = False
+
+    def initialize(self, config):
+        self.open = True
+
+    def send(self, peer, message, *, timeout=None):
+        began = time.monotonic()
+        if not self.open or peer.hotkey or not parse_url(peer.url):
+            raise NotAllowed("it may not be sent", fix="do not", delivered=False)
+        if "dead" in peer.url:
+            raise Refused("nobody there", fix="look", delivered=False)
+        if "hang" in peer.url:
+            threading.Event().wait(timeout)
+            raise Late("it was long", fix="wait")
+        kept = tuple(one for one in message.headers if one[0].startswith("X-"))
+        return Reply(
+            status=int(message.header("x-status") or 200),
+            body=message.body,
+            media_type=message.media_type,
+            headers=kept,
+            seconds=time.monotonic() - began,
+        )
+
+    def shutdown(self):
+        self.open = False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_transport_with_a_sync_send_alone_passes(check):
+    given = Peers("sync://echo", "sync://hang", "sync://dead")
+
+    getattr(suite(Sync, peers=lambda self: nullcontext(given)), check)()
+
+
+def test_a_transport_that_cannot_serve_is_told_to_name_its_peers():
+    with pytest.raises(AssertionError) as caught:
+        suite(Sync).test_health_says_that_a_live_transport_can_be_used()
+
+    assert str(caught.value) == (
+        "found no serve in Sync and no peers() in Case, expected one of them\n"
+        "  fix:   override peers() with a context manager that yields btplug.testing.Peers"
+    )
+
+
+@pytest.mark.parametrize(
+    ("plugin", "text"),
+    [
+        (
+            None,
+            "found no plugin in Case, expected plugin = YourTransportPlugin, or its folder",
+        ),
+        (Command, "found a Command as plugin of Case, expected a TransportPlugin"),
+    ],
+    ids=["none", "command"],
+)
+def test_a_suite_without_a_transport_says_so(plugin, text):
+    with pytest.raises(AssertionError) as caught:
+        suite(
+            plugin, peers=lambda self: nullcontext()
+        ).test_health_says_that_a_live_transport_can_be_used()
+
+    assert str(caught.value) == text
+
+
+def test_the_suite_imports_no_pytest():
+    code = "import sys, btplug.testing.contract; print('pytest' in sys.modules)"
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert found.stdout == "False\n", found.stderr
