@@ -159,7 +159,8 @@ class Held:
 
     def _now(self) -> set[tuple[int, str]]:
         # While a loop runs, it keeps the threads of its pool.
-        pool = ("asyncio_", "uvloop_") if self._home is not None else ()
+        names = ("asyncio_", "uvloop_", "btplug home loop_")
+        pool = names if self._home is not None else ()
         found = {
             (id(thread), f"thread {thread.name}")
             for thread in threading.enumerate()
