@@ -115,30 +115,36 @@ class Transports(Mapping[str, "Transport"]):
         ]
 
 
+_PLAIN = (
+    "asend_many", "astream", "execute", "health", "send_many", "serve", "stream",
+)  # fmt: skip
+
+
 class _Lent:
     """The contract's methods of a transport and nothing else of it.
 
-    A plugin sees the same whether it runs in this process or in a confined one.
+    A plugin sees the same whether it runs in this process or in a confined one, but
+    for `serve` (see `btplug.serving.Server`): it is lent in this process only.
     """
 
     __slots__ = (
-        "_plugin", "areceive", "asend", "asend_many", "astream", "execute", "health",
-        "receive", "schemes", "send", "send_many", "stream",
+        "_plugin", "areceive", "asend", "asend_many", "aserve", "astream", "execute",
+        "health", "receive", "schemes", "send", "send_many", "serve", "stream",
     )  # fmt: skip
 
     def __init__(self, name: str, plugin: TransportPlugin) -> None:
         self._plugin, self.schemes = plugin, plugin.schemes
         module = sys.modules.get(type(plugin).__module__)
         root = os.path.join(os.path.dirname(getattr(module, "__file__", "") or ""), "")
-        self.health = _checked(name, root, plugin.health, _unchanged)
-        for plain in ("execute", "send_many", "asend_many", "stream", "astream"):
+        self.aserve = _achecked(name, root, plugin.aserve, _unchanged)
+        for plain in _PLAIN:
             setattr(
                 self, plain, _checked(name, root, getattr(plugin, plain), _unchanged)
             )
         for form in ("send", "receive"):
             setattr(self, form, _checked(name, root, getattr(plugin, form), _reply))
             other = f"a{form}"
-            setattr(self, other, _achecked(name, root, getattr(plugin, other)))
+            setattr(self, other, _achecked(name, root, getattr(plugin, other), _reply))
 
     def _is_of(self, plugin: TransportPlugin) -> bool:
         return self._plugin is plugin
@@ -164,11 +170,16 @@ def _checked(
     return checked
 
 
-def _achecked(name: str, root: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _achecked(
+    name: str,
+    root: str,
+    method: Callable[..., Any],
+    check: Callable[[str, object], object],
+) -> Callable[..., Any]:
     @wraps(method)
     async def checked(*args: Any, **keywords: Any) -> Any:
         try:
-            return _reply(name, await method(*args, **keywords))
+            return check(name, await method(*args, **keywords))
         except BtplugError:
             raise
         except Exception as exc:

@@ -99,7 +99,7 @@ class HomeLoop:
         except asyncio.CancelledError:
             job.cancel()
             if patient:
-                await asyncio.wrap_future(job.over)
+                await _until(job)
             raise
 
     def threads(self) -> ThreadPoolExecutor:
@@ -168,6 +168,17 @@ class HomeLoop:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+async def _until(job: _Job[T]) -> None:
+    """Wait until *job* has ended; cancelled once more, hurry it and leave."""
+    import asyncio
+
+    try:
+        await asyncio.shield(asyncio.wrap_future(job.over))
+    except asyncio.CancelledError:
+        job.cancel()
+        raise
 
 
 class _Job(Generic[T]):

@@ -47,6 +47,24 @@ def bracket(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
+def sender_of(host: str) -> str:
+    """Return under what name the senders at an IP address are counted.
+
+    Of IPv6 that is its network of 64 bits: one host has all the addresses of one.
+    """
+    if ":" not in host:
+        return host
+    from ipaddress import IPv6Address
+
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return address.packed[:8].hex()
+
+
 def parse_address(text: str, *, default_port: int | None = None) -> tuple[str, int]:
     """Split ``host:port`` or ``[ipv6]:port`` into host (without brackets) and port.
 

@@ -156,9 +156,10 @@ def test_a_lent_transport_has_the_methods_of_the_contract_and_nothing_else():
     assert reply.body == b"x"
     assert lent.schemes == ("test", "tests")
     assert lent.health().ok
+    # `serve` too: to a plugin in this process; a confined one is lent none.
     assert {n for n in dir(lent) if n[0] != "_"} == {
-        "areceive", "asend", "asend_many", "astream", "execute", "health", "receive",
-        "schemes", "send", "send_many", "stream",
+        "areceive", "asend", "asend_many", "aserve", "astream", "execute", "health",
+        "receive", "schemes", "send", "send_many", "serve", "stream",
     }  # fmt: skip
     for name in ("client", "context", "shutdown", "initialize"):
         assert not hasattr(lent, name)

@@ -16,6 +16,10 @@ LAYERS = [  # a module may import from earlier lines only
     {"config", "message"},
     {"outcome", "codecs"},
     {"dialects"},
+    {"_gates", "_limits", "_turns"},
+    {"_requests"},
+    {"_door", "_work"},
+    {"serving"},
     {"_fanout"},
     {"_outcomes"},
     {"manifest", "_secrets", "_fields"},
@@ -26,6 +30,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"context", "_calls", "_index"},
     {"_life"},
     {"registry"},
+    {"testing"},
     {"cli"},
     {"__main__"},
 ]
@@ -128,7 +133,7 @@ def test_the_command_line_imports_click():
 def test_imports_are_the_standard_library_or_a_dependency(path):
     allowed = {
         "bittensor_core", "btplug", "click", "httpx", "msgspec", "numpy", "platformdirs",
-        "rich", "yaml",
+        "rich", "uvloop", "yaml",
         *sys.stdlib_module_names,
     }  # fmt: skip
 
@@ -149,6 +154,7 @@ HELPERS = {
     "message",
     "network",
     "plugin",
+    "serving",
     "transport",
 }
 

@@ -16,6 +16,7 @@ from btplug.network import (
     parse_address,
     parse_url,
     request_target,
+    sender_of,
 )
 
 
@@ -179,3 +180,20 @@ def test_a_request_target_is_printable_ascii_and_stays_itself(text):
     assert target.isprintable()
     assert " " not in target
     assert request_target(f"http://h{target}") == target
+
+
+@pytest.mark.parametrize(
+    ("host", "sender"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "20010db800000000"),
+        ("2001:db8::ffff:1", "20010db800000000"),
+        ("2001:db8:0:1::1", "20010db800000001"),
+        ("fe80::1%eth0", "fe80000000000000"),
+        ("not:an:address", "not:an:address"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_counted_as_its_host(host, sender):
+    assert sender_of(host) == sender

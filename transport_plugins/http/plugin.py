@@ -9,14 +9,16 @@ from btplug import TransportPlugin
 from .settings import HTTPConfig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable
+    from collections.abc import AsyncIterable, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from btplug import Health, Message, Peer, Reply
-    from btplug.message import Buffer
+    from btplug.message import Buffer, Handler
+    from btplug.serving import Application
     from btplug.transport import AsyncStream
 
     from .engine import Engine
+    from .serving import Servers
 
 
 class HTTPTransportPlugin(TransportPlugin):
@@ -30,6 +32,7 @@ class HTTPTransportPlugin(TransportPlugin):
     schemes = ("http", "https")
     Config = HTTPConfig
     _engine: Engine | None = None
+    _servers: Servers | None = None
 
     def initialize(self, config: HTTPConfig) -> None:
         # Imported here: whoever only reads the class or its Config needs no httpx.
@@ -40,7 +43,9 @@ class HTTPTransportPlugin(TransportPlugin):
                 "certificates are not checked: whoever is on the way can read and "
                 "change what is sent"
             )
-        self._engine = Engine(config)
+        self._engine, self._config = Engine(config), config
+        if config.serve:
+            self._serving()  # a wrong limit is an error of the start
 
     def send(
         self, peer: Peer, message: Message, *, timeout: float | None = None
@@ -72,6 +77,22 @@ class HTTPTransportPlugin(TransportPlugin):
     ) -> AbstractAsyncContextManager[AsyncStream]:
         return self._open().astream(peer, message, chunks, timeout)
 
+    async def aserve(
+        self,
+        handler: Handler | Application,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Answer HTTP in the configured dialects; without any, whoever asks.
+
+        An `Application` brings its own dialects and limits. Cancelled, it finishes
+        what has begun within `Limits.stop_time`.
+        """
+        self._open()
+        await self._serving().run(handler, host, port, ready)
+
     def health(self) -> Health:
         from btplug import Health
 
@@ -81,8 +102,18 @@ class HTTPTransportPlugin(TransportPlugin):
 
     def shutdown(self) -> None:
         engine, self._engine = self._engine, None
+        servers, self._servers = self._servers, None
+        if servers is not None and servers.count:
+            self.context.home.run(servers.close())
         if engine is not None and (rest := engine.close()):
             self.context.home.run(rest.close())
+
+    def _serving(self) -> Servers:
+        if self._servers is None:
+            from .serving import Servers
+
+            self._servers = Servers(self._config, self.context.logger)
+        return self._servers
 
     def _open(self) -> Engine:
         if self._engine is None:

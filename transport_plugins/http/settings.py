@@ -29,6 +29,8 @@ class HTTPConfig:
         proxy_auth: ``user:password`` for the proxy.
         dialect: How peers with a hotkey are spoken to, unless they say otherwise.
         dialects: Key and options of each: ``btauth/1: {key: wallet/hotkey}``.
+        serve: Who may ask, ``allow`` and ``deny``, lists of hotkeys; and limits of
+            `serve`, by the names of `btplug.serving.Limits`.
         dangerously_skip_tls_verification: Believe any certificate: whoever sits on
             the way can then read and change everything.
     """
@@ -45,6 +47,8 @@ class HTTPConfig:
     dialect: str = "btauth/1"
     # Any: what `btplug.dialects.create` takes, and checks.
     dialects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Any: what `btplug.serving.Limits` takes, and checks.
+    serve: dict[str, Any] = field(default_factory=dict)
     dangerously_skip_tls_verification: bool = False
 
     def __post_init__(self) -> None:

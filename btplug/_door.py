@@ -1,0 +1,96 @@
+"""Who may ask: which dialect a request is in, and what it proves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from btplug._requests import Refusal
+from btplug.errors import BadReply, ConfigError, NotAllowed, Unauthentic, UsageError
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Container, Iterable
+
+    from btplug.dialects import Dialect
+    from btplug.message import Request
+
+# What the headers of each dialect begin with, and where a sender names itself.
+_MARKS = {"btauth/1": "x-bittensor-", "v10": "bt_header_dendrite_"}
+_CLAIMS = {"btauth/1": "x-bittensor-hotkey", "v10": "bt_header_dendrite_hotkey"}
+
+
+class Door:
+    """Turns refusals of the dialects into answers; their reasons go to the log only.
+
+    Args:
+        dialects: Those that are spoken.
+        allow: Verified hotkeys that may ask; None: whoever a dialect lets in.
+        deny: Claimed hotkeys that may not.
+
+    Raises:
+        ConfigError: No dialect is given.
+    """
+
+    def __init__(
+        self,
+        dialects: Iterable[Dialect],
+        allow: Container[str] | None,
+        deny: Container[str],
+        logger: logging.Logger,
+    ) -> None:
+        self.spoken = {dialect.name: dialect for dialect in dialects}
+        self._allow, self._deny, self._logger = allow, deny, logger
+        if not self.spoken:
+            raise ConfigError(
+                "found no dialect to serve, expected one at least",
+                fix="name 'none' to answer everybody",
+            )
+
+    def admit(self, head: Request, now_ns: int) -> Dialect:
+        """Return the dialect of a request whose headers are in order.
+
+        Args:
+            now_ns: Unix time in nanoseconds at which they arrived.
+
+        Raises:
+            Refusal: They are not, or its sender is denied.
+        """
+        headers = head.message.headers
+        # By any header of a dialect: half a signature is not taken for none.
+        marked = (n for k, _ in headers for n, m in _MARKS.items() if k.startswith(m))
+        name = next(marked, "none")
+        dialect = self.spoken.get(name)
+        if dialect is None:
+            raise Refusal(401)
+        self._mapped(lambda: dialect.admit(head, now_ns), head)
+        claim = _CLAIMS.get(name)
+        # An address has one spelling here: what is claimed is what will be verified.
+        if claim and head.message.header(claim) in self._deny:
+            raise Refusal(403)
+        return dialect
+
+    def incoming(self, dialect: Dialect, request: Request, now_ns: int) -> Request:
+        """Return the whole request with the hotkey that was verified, if one was.
+
+        Raises:
+            Refusal: It is not proven, or its sender may not ask.
+        """
+        found: list[Request] = []
+        self._mapped(lambda: found.append(dialect.incoming(request, now_ns)), request)
+        hotkey = found[0].hotkey
+        if self._allow is not None and (hotkey is None or hotkey not in self._allow):
+            raise Refusal(403)
+        return found[0]
+
+    def _mapped(self, check: Callable[[], object], request: Request) -> None:
+        try:
+            check()
+        except (Unauthentic, NotAllowed, BadReply, UsageError) as exc:
+            self._logger.debug("refused a request of %s: %s", request.address, exc.what)
+            raise Refusal(_status(exc)) from exc
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, Unauthentic):
+        return 401
+    return 403 if isinstance(error, NotAllowed) else 400

@@ -1,0 +1,271 @@
+"""A handler -> an ASGI application that answers neurons, within limits.
+
+Before a body is read, a request passes all that its headers can tell; a handler sees
+it only after its signature was verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Protocol, cast
+
+from btplug._door import Door
+from btplug._gates import Gate
+from btplug._limits import Limits
+from btplug._requests import (
+    Gone,
+    Refusal,
+    Uploads,
+    read_head,
+    refuse,
+    start_of,
+    with_body,
+)
+from btplug._work import Work
+from btplug.message import Reply, Request
+from btplug.network import sender_of
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Container, Iterable
+
+    from btplug._requests import Event, Receive, Scope, Send
+    from btplug.dialects import Dialect
+    from btplug.message import Handler
+
+__all__ = ["Application", "Limits", "Server", "application"]
+
+
+_DEFAULTS = Limits()
+# Seconds after which it is worth looking whether somebody still waits for the reply.
+_WATCHED = 1.0
+
+
+class Server(Protocol):
+    """What can run an application: the HTTP transport.
+
+    ``context.transports["http"]`` is one for plugins in this process; a confined
+    plugin is lent no server.
+    """
+
+    def serve(
+        self,
+        handler: Handler | Application,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Serve until interrupted; see `TransportPlugin.serve`."""
+
+    async def aserve(
+        self,
+        handler: Handler | Application,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Async form of `serve`: it ends when its task is cancelled."""
+
+
+def application(
+    handler: Handler,
+    *,
+    dialects: Iterable[Dialect],
+    limits: Limits = _DEFAULTS,
+    allow: Container[str] | None = None,
+    deny: Container[str] = (),
+    priority: Callable[[Request], float] | None = None,
+    logger: logging.Logger | None = None,
+) -> Application:
+    """Make an ASGI application that answers with what *handler* returns.
+
+    Args:
+        handler: Sync or async; a message is sent as a reply of status 200.
+        dialects: Those that are spoken; a request in another one is refused. With
+            ``none`` among them, unsigned requests are taken.
+        allow: Verified hotkeys that may ask; None: all, and unsigned requests too
+            where ``none`` is spoken. Anything that answers ``in``.
+        deny: Hotkeys that are turned away before their request is read or verified.
+        priority: Higher is served sooner, where requests have to wait; it sees the
+            verified request. None: in the order they came.
+        logger: Told of failing handlers; None: btplug's own.
+    """
+    if logger is None:
+        from btplug.logs import get_logger
+
+        logger = get_logger()
+    door = Door(dialects, allow, deny, logger)
+    return Application(door, Work(handler, limits, priority), limits, logger)
+
+
+class Application:
+    """What `application` makes; it belongs to one event loop.
+
+    Attributes:
+        limits: Some of them are the server's to keep.
+        dialects: Names of those that are spoken.
+    """
+
+    def __init__(
+        self, door: Door, work: Work, limits: Limits, logger: logging.Logger
+    ) -> None:
+        self.limits, self.dialects = limits, tuple(door.spoken)
+        self._door, self._work, self._logger = door, work, logger
+        self._addresses = Gate(
+            running=limits.address_running,
+            rate=limits.address_rate,
+            remembered=limits.remembered,
+        )
+        self._hotkeys = Gate(
+            running=limits.hotkey_running,
+            rate=limits.hotkey_rate,
+            remembered=limits.remembered,
+        )
+        self._uploads = Uploads(limits)
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._stopping = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one scope, as the specification of ASGI 3 says."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            # Before it is accepted: the server answers 403.
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise ValueError("found a scope of another type, expected http or lifespan")
+
+    def start(self) -> None:
+        """Take requests (again, after a stop); a new application does."""
+        self._stopping = False
+
+    async def stop(self) -> None:
+        """Refuse what is new, finish what has begun; cancel it after `stop_time`."""
+        self._stopping = True
+        if tasks := self._tasks - {asyncio.current_task()}:
+            _, late = await asyncio.wait(tasks, timeout=self.limits.stop_time)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=1.0)
+        self._work.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                self.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The time at which the headers arrived, for all that is judged by them.
+        now_ns = time.time_ns()
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._tasks.add(task)
+        visit = _Visit(sender_of((scope.get("client") or ("",))[0]))
+        try:
+            try:
+                start, body = await self._answer(scope, receive, visit, now_ns)
+            except Refusal as refusal:
+                await refuse(send, refusal, last=not visit.read or self._stopping)
+            except asyncio.CancelledError:
+                if visit.gone or not self._stopping:
+                    raise
+                await refuse(send, Refusal(503, 1.0), last=True)
+            else:
+                await send(start)
+                await send({"type": "http.response.body", "body": body})
+        except Gone:
+            pass
+        except asyncio.CancelledError:
+            if not visit.gone:
+                raise
+        finally:
+            self._tasks.discard(task)
+            self._uploads.free(visit.size)
+            if visit.hotkey:
+                self._hotkeys.leave(visit.hotkey)
+            if visit.address:
+                self._addresses.leave(visit.address)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, visit: _Visit, now_ns: int
+    ) -> tuple[Event, bytes]:
+        """Return the reply to a request that passed every check.
+
+        Raises:
+            Refusal: It did not.
+            Gone: Nobody waits for an answer.
+        """
+        if self._stopping:
+            raise Refusal(503, 1.0)
+        now = time.monotonic()
+        _enter(self._addresses, visit.sender, now)
+        visit.address = visit.sender
+        head, announced = read_head(scope, self.limits)
+        try:
+            dialect = self._door.admit(head, now_ns)
+            body = await self._uploads.read(receive, announced)
+            visit.read, visit.size = True, len(body)
+            request = Request(
+                message=with_body(head.message, body), address=head.address
+            )
+            request = self._door.incoming(dialect, request, now_ns)
+            if request.hotkey is not None:
+                _enter(self._hotkeys, request.hotkey, now)
+                visit.hotkey = request.hotkey
+            reply = await self._worked(request, receive, visit)
+            return start_of(dialect.reply(request, reply), scope["method"])
+        except (Refusal, Gone):
+            raise
+        # An exit that a handler raises ends its own request only.
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:
+            self._logger.error("a request of %s failed", head.address, exc_info=exc)
+            raise Refusal(500) from exc
+
+    async def _worked(self, request: Request, receive: Receive, visit: _Visit) -> Reply:
+        """Return the handler's answer; cancelled when nobody waits for it any more."""
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        watchers: list[asyncio.Task[None]] = []
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            visit.gone = True
+            task.cancel()
+
+        def begin() -> None:
+            watchers.append(asyncio.ensure_future(watch()))
+
+        # Most requests are answered before, and need no further task.
+        timer = asyncio.get_running_loop().call_later(_WATCHED, begin)
+        try:
+            return await self._work.run(request)
+        finally:
+            timer.cancel()
+            for watcher in watchers:
+                watcher.cancel()
+
+
+class _Visit:
+    """What a request holds, until it is over."""
+
+    __slots__ = ("address", "gone", "hotkey", "read", "sender", "size")
+
+    def __init__(self, sender: str) -> None:
+        self.sender, self.address, self.hotkey = sender, "", ""
+        self.read, self.gone, self.size = False, False, 0
+
+
+def _enter(gate: Gate, sender: str, now: float) -> None:
+    if wait := gate.enter(sender, now):
+        raise Refusal(429, wait)

@@ -1,0 +1,169 @@
+"""uvicorn's protocol, without what it lets one peer do at the cost of all others.
+
+By itself it waits for ever for a head, keeps heads and trailers of any size, does not
+count the connections of one address, and keeps a reply that nobody reads.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import TimerHandle, Transport
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from btplug.network import sender_of
+from btplug.serving import Limits
+
+# Said where there is no request yet that the application could answer.
+_REPLIES = {
+    status: b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n%b\r\n"
+    % (line, b"retry-after: 1\r\n" if status == 503 else b"")
+    for status, line in {
+        400: b"400 Bad Request",
+        408: b"408 Request Timeout",
+        413: b"413 Content Too Large",
+        431: b"431 Request Header Fields Too Large",
+        503: b"503 Service Unavailable",
+    }.items()
+}
+logging.getLogger("btplug.http.peers").setLevel(logging.ERROR)
+
+
+class Guarded(HttpToolsProtocol):
+    """One connection; a subclass made by `guarded` knows the limits.
+
+    Attributes:
+        limits: Those of the application.
+        open: How many connections each sender has.
+        quiet: A logger for what peers do wrong: nothing to warn of.
+    """
+
+    limits: ClassVar[Limits]
+    open: ClassVar[dict[str, int]]
+    quiet: ClassVar[logging.Logger] = logging.getLogger("btplug.http.peers")
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:  # as uvicorn has them
+        super().__init__(*args, **keywords)
+        # Here and not in uvicorn's Config, which changes its loggers for all servers.
+        self.logger, self.access_log = self.quiet, False
+        self._sender = ""
+        self._timer: TimerHandle | None = None
+        self._read = 0  # bytes since the request began
+        self._in_head = True
+        self._unread = 0  # of the reply, when last looked
+        self._refused = False
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
+        super().connection_made(transport)
+        self._sender = sender_of(self.client[0] if self.client else "")
+        there = self.open[self._sender] = self.open.get(self._sender, 0) + 1
+        limits = self.limits
+        if (
+            there > limits.address_connections
+            or len(self.connections) > limits.connections
+        ):
+            self._refuse(503)
+        else:
+            self._arm(limits.head_time, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        # uvicorn does so only where the connection ended well.
+        self._unset_keepalive_if_required()
+        if there := self.open.pop(self._sender, 1) - 1:
+            self.open[self._sender] = there
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._read += len(data)
+        limits = self.limits
+        super().data_received(data)
+        if self._refused:
+            return
+        # httptools itself keeps a header, or a trailer, until it ends.
+        if self._in_head and self._read > limits.head + 1024:
+            self._refuse(431)
+        elif self._read > limits.head + 2 * limits.body + 65536:
+            self._refuse(413)
+        elif self._timer is None and self._idle():
+            # Bytes came, and no request yet: even line breaks end the other timer.
+            self._arm(limits.head_time, self._late)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._read = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # After the head these are trailers, which nobody signed.
+        if self._in_head and len(self.headers) <= self.limits.headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._disarm()
+        # A path and a query lose what stood between them, and it may be signed.
+        self.scope["extensions"] = {"btplug.target": {"raw": self.url}}
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._in_head = True
+        self._unread = self.transport.get_write_buffer_size()
+        if self.transport.is_closing() and self._unread:
+            self._arm(self.limits.keep_alive, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End an idle connection, or one whose reply is not read."""
+        left = self.transport.get_write_buffer_size()
+        if left and left >= self._unread:
+            self.transport.abort()
+        elif left:
+            self._unread = left
+            self._arm(self.limits.keep_alive, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400)
+
+    def _late(self) -> None:
+        self._refuse(408)
+
+    def _refuse(self, status: int) -> None:
+        """Answer and end; a reply that has begun is cut."""
+        self._refused = True
+        self._disarm()
+        if self.transport.is_closing():
+            return
+        if self._idle():
+            self.transport.write(_REPLIES[status])
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+    def _idle(self) -> bool:
+        """Tell whether no request is being answered."""
+        done = self.cycle is None or self.cycle.response_complete
+        return done and self.timeout_keep_alive_task is None
+
+    def _arm(self, seconds: float, late: Any) -> None:  # a method without arguments
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, late)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def guarded(limits: Limits) -> type[Guarded]:
+    """Return the protocol of one server."""
+
+    class Bound(Guarded):
+        pass
+
+    Bound.limits, Bound.open = limits, {}
+    return Bound
