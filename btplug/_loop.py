@@ -41,9 +41,7 @@ class HomeLoop:
             return self._loop
         with self._lock:
             if self._loop is None:
-                import asyncio
-
-                loop = asyncio.new_event_loop()
+                loop = _new_loop()
                 self._thread = threading.Thread(
                     target=_run, args=(loop,), name=self._name, daemon=True
                 )
@@ -221,6 +219,17 @@ class _Job(Generic[T]):
         """Let it end soon; it has begun by then, since calls keep their order."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(lambda: self._task.cancel())
+
+
+def _new_loop() -> AbstractEventLoop:
+    """Return a loop of uvloop where that is installed: the same, and faster."""
+    try:
+        import uvloop
+    except ImportError:
+        import asyncio
+
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def _run(loop: AbstractEventLoop) -> None:
