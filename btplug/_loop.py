@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from btplug.errors import UsageError
 
@@ -41,7 +41,9 @@ class HomeLoop:
             return self._loop
         with self._lock:
             if self._loop is None:
-                loop = _new_loop()
+                import asyncio
+
+                loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=_run, args=(loop,), name=self._name, daemon=True
                 )
@@ -70,6 +72,7 @@ class HomeLoop:
             )
         job = _Job(self._started(), work)
         try:
+            job.start()
             return job.done.result()
         except BaseException:
             # Ctrl-C reaches the waiting thread only: the work must not go on, and
@@ -92,6 +95,7 @@ class HomeLoop:
         import asyncio
 
         job = _Job(self._started(), work)
+        job.start()
         try:
             return await asyncio.wrap_future(job.done)
         except asyncio.CancelledError:
@@ -192,15 +196,19 @@ class _Job(Generic[T]):
 
         self.done: Future[T] = Future()
         self.over: Future[None] = Future()
-        self._loop, self._task = loop, cast("Task[T]", None)
+        self._loop, self._work = loop, work
+        self._task: Task[T] | None = None
+
+    def start(self) -> None:
+        """Let it begin; apart from making it, so that an interrupt finds it made."""
         try:
-            loop.call_soon_threadsafe(self._begin, work)
+            self._loop.call_soon_threadsafe(self._begin)
         except RuntimeError:  # it was closed a moment ago
-            work.close()
+            self._work.close()
             raise
 
-    def _begin(self, work: Coroutine[Any, Any, T]) -> None:
-        self._task = self._loop.create_task(work)
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._work)
         self._task.add_done_callback(self._end)
 
     def _end(self, task: Task[T]) -> None:
@@ -216,20 +224,16 @@ class _Job(Generic[T]):
                 self.done.set_result(task.result())
 
     def cancel(self) -> None:
-        """Let it end soon; it has begun by then, since calls keep their order."""
+        """Let it end soon, if it was started; calls keep their order."""
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self._task.cancel())
+            self._loop.call_soon_threadsafe(self._cancel)
 
-
-def _new_loop() -> AbstractEventLoop:
-    """Return a loop of uvloop where that is installed: the same, and faster."""
-    try:
-        import uvloop
-    except ImportError:
-        import asyncio
-
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._work.close()
+            self.over.set_result(None)
 
 
 def _run(loop: AbstractEventLoop) -> None:

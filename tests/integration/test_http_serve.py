@@ -522,6 +522,19 @@ def test_a_second_head_that_does_not_come_is_not_waited_for(transport):
             assert line.recv(65536).startswith(b"HTTP/1.1 408 ")
 
 
+def test_no_reply_waits_for_an_acknowledgement(transport):
+    """It would be 40 ms for each."""
+    with running(transport, echo) as server, connected(server.url) as line:
+        begun = time.monotonic()
+        for _ in range(50):
+            line.sendall(head("Content-Length: 1") + b"x")
+            found = b""
+            while not found.endswith(b"\r\n\r\nx"):
+                found += line.recv(65536)
+
+    assert time.monotonic() - begun < 1.5
+
+
 def test_an_idle_connection_is_closed(transport):
     with running(transport, of_bob(echo, limits=Limits(keep_alive=0.2))) as server:
         begun = time.monotonic()

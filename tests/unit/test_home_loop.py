@@ -1,7 +1,6 @@
 """The loop in a thread of its own."""
 
 import asyncio
-import signal
 import subprocess
 import sys
 import threading
@@ -311,26 +310,6 @@ async def stubborn(begun, gate, ended):
         while not gate.is_set():
             await asyncio.sleep(0.005)
         ended.append(True)
-
-
-@pytest.mark.parametrize("patient", [True, False])
-def test_an_interrupted_call_waits_for_the_end_of_its_work_if_it_is_patient(
-    loop, patient
-):
-    begun, gate, ended = threading.Event(), threading.Event(), []
-
-    def interrupt():
-        begun.wait(10)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(1.3)  # longer than who is not patient waits
-        gate.set()
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        loop.run(stubborn(begun, gate, ended), patient=patient)
-    assert bool(ended) is patient
-    thread.join()
 
 
 @pytest.mark.parametrize("patient", [True, False])

@@ -133,7 +133,7 @@ def test_the_command_line_imports_click():
 def test_imports_are_the_standard_library_or_a_dependency(path):
     allowed = {
         "bittensor_core", "btplug", "click", "httpx", "msgspec", "numpy", "platformdirs",
-        "rich", "uvloop", "yaml",
+        "rich", "yaml",
         *sys.stdlib_module_names,
     }  # fmt: skip
 
