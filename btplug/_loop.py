@@ -70,17 +70,22 @@ class HomeLoop:
                 f"a sync call from inside the loop {self._name!r} would never return",
                 fix="await the async form of that method",
             )
-        job = _Job(self._started(), work)
+        # A bare lock: an interrupt within a Condition, and a Future has one, can leave
+        # its lock held for ever, and the loop would wait for that.
+        over = threading.Lock()
+        over.acquire()
+        job = _Job(self._started(), work, over.release)
         try:
             job.start()
-            return job.done.result()
+            over.acquire()
         except BaseException:
             # Ctrl-C reaches the waiting thread only: the work must not go on, and
             # may take a moment to let go of what it holds.
             job.cancel()
-            with suppress(TimeoutError):
-                job.over.result(None if patient else 1.0)
+            if not job.ended:
+                over.acquire(timeout=-1 if patient else 1.0)
             raise
+        return job.result()
 
     async def hand_over(
         self, work: Coroutine[Any, Any, T], *, patient: bool = False
@@ -94,15 +99,27 @@ class HomeLoop:
             return await work
         import asyncio
 
-        job = _Job(self._started(), work)
+        caller, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the caller's loop is gone
+                caller.call_soon_threadsafe(over.set)
+
+        job = _Job(self._started(), work, tell)
         job.start()
         try:
-            return await asyncio.wrap_future(job.done)
+            await over.wait()
         except asyncio.CancelledError:
             job.cancel()
             if patient:
-                await _until(job)
+                # Cancelled once more, it is hurried and left.
+                try:
+                    await over.wait()
+                except asyncio.CancelledError:
+                    job.cancel()
+                    raise
             raise
+        return job.result()
 
     def threads(self) -> ThreadPoolExecutor:
         """Return the threads for what is written without ``async``."""
@@ -172,31 +189,21 @@ class HomeLoop:
             loop.close()
 
 
-async def _until(job: _Job[T]) -> None:
-    """Wait until *job* has ended; cancelled once more, hurry it and leave."""
-    import asyncio
-
-    try:
-        await asyncio.shield(asyncio.wrap_future(job.over))
-    except asyncio.CancelledError:
-        job.cancel()
-        raise
-
-
 class _Job(Generic[T]):
     """Work handed to a loop by another thread.
 
     Attributes:
-        done: Its result; cancelled as soon as somebody asks for that.
-        over: Done once it has really ended.
+        ended: It has a result, or never will have one.
     """
 
-    def __init__(self, loop: AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
-        from concurrent.futures import Future
-
-        self.done: Future[T] = Future()
-        self.over: Future[None] = Future()
-        self._loop, self._work = loop, work
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        work: Coroutine[Any, Any, T],
+        tell: Callable[[], object],
+    ) -> None:
+        self.ended = False
+        self._loop, self._work, self._tell = loop, work, tell
         self._task: Task[T] | None = None
 
     def start(self) -> None:
@@ -205,35 +212,39 @@ class _Job(Generic[T]):
             self._loop.call_soon_threadsafe(self._begin)
         except RuntimeError:  # it was closed a moment ago
             self._work.close()
+            self.ended = True
             raise
 
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(self._work)
-        self._task.add_done_callback(self._end)
+    def result(self) -> T:
+        """Return what came of it, once it has ended."""
+        assert self._task is not None
+        if self._task.cancelled():
+            from concurrent.futures import CancelledError
 
-    def _end(self, task: Task[T]) -> None:
-        self.over.set_result(None)
-        if task.cancelled():
-            self.done.cancel()
-        # False: nobody waits any more, but what was raised counts as seen.
-        error = None if task.cancelled() else task.exception()
-        if self.done.set_running_or_notify_cancel():
-            if error is not None:
-                self.done.set_exception(error)
-            else:
-                self.done.set_result(task.result())
+            raise CancelledError
+        return self._task.result()
 
     def cancel(self) -> None:
         """Let it end soon, if it was started; calls keep their order."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._cancel)
 
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._work)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: Task[T] | None) -> None:
+        self.ended = True
+        if task is not None and not task.cancelled():
+            task.exception()  # counts as seen, should nobody wait any more
+        self._tell()
+
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
         else:
             self._work.close()
-            self.over.set_result(None)
+            self._end(None)
 
 
 def _run(loop: AbstractEventLoop) -> None:

@@ -274,7 +274,7 @@ main = threading.main_thread().ident
 
 async def work():
     # Not before the main thread waits for us.
-    while sys._current_frames()[main].f_code.co_name != "wait":
+    while sys._current_frames()[main].f_code.co_name != "run":
         await asyncio.sleep(0.001)
     try:
         os.kill(os.getpid(), signal.SIGINT)
@@ -359,3 +359,37 @@ def test_patient_work_that_is_cancelled_before_it_begins_is_not_waited_for(loop)
         return task.cancelled()
 
     assert all(asyncio.run(outside()) for _ in range(50))
+
+
+def test_an_interrupt_at_any_moment_leaves_the_loop_usable():
+    # A second interrupt of the same call would be the user's second Ctrl-C.
+    code = """
+import asyncio, faulthandler, random, signal
+from btplug._loop import HomeLoop
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+async def work():
+    await asyncio.sleep(0.0002)
+    return 1
+
+signal.signal(signal.SIGALRM, interrupt)
+loop, interrupted = HomeLoop("x"), 0
+for _ in range(5000):
+    faulthandler.dump_traceback_later(10, exit=True)
+    waiting = work()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 6e-4))
+        loop.run(waiting)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        interrupted += 1
+    assert loop.run(work()) == 1
+print(interrupted > 500)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
+
+    assert done.stdout == "True\n", done.stderr
