@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Connection(Line):
     """A connection to one peer, used by one exchange at a time."""
 
-    def __init__(self, watch: Watch) -> None:
-        super().__init__()
+    def __init__(self, watch: Watch, space: memoryview) -> None:
+        super().__init__(space)
         self._watch = watch
         self._exchange: Exchange | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -58,7 +58,7 @@ class Connection(Line):
             OSError, Garbled: There is no whole reply.
             TransportError: The reply is refused.
         """
-        if doubt := self.doubt(exchange):
+        if self.uses == 1 and (doubt := self.doubt(exchange)):
             await self._wait(doubt)
         self.put(exchange.out.head())
         self.put(exchange.out.body)
@@ -70,16 +70,16 @@ class Connection(Line):
         self._exchange, self._sink = exchange, sink
         done = self._done = self._loop.create_future()
         self._watch.add(self)
-        if self.uses == 1:
-            self.transport.resume_reading()
         try:
+            if self.uses == 1:
+                self.transport.resume_reading()
             await self._write(pieces, exchange, done)
             if chunks is not None:
-                async for piece in chunks:
+                async for chunk in chunks:
                     if done.done():
                         break
-                    exchange.total += len(piece)
-                    await self._write([piece], exchange, done)
+                    exchange.total += len(chunk)
+                    await self._write([chunk], exchange, done)
                     exchange.step()
             if not done.done():
                 exchange.reading()
@@ -87,12 +87,12 @@ class Connection(Line):
             exchange.rest()
         finally:
             self._watch.discard(self)
-            self._note_sent()
-            self._exchange = self._sink = self._done = None
             if not self._complete:
+                self._note_sent()
                 self.abort()
-            if done.done() and not done.cancelled():
-                done.exception()  # seen, also where another one is raised
+                if done.done() and not done.cancelled():
+                    done.exception()  # seen, also where another one is raised
+            self._exchange = self._sink = self._done = None
 
     @property
     def reusable(self) -> bool:
@@ -138,31 +138,33 @@ class Connection(Line):
 
     def _finish(self) -> None:
         self._complete = True
-        self.resume()
+        if self._paused:
+            self.resume()
         self._note_sent()
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
-        self._woken()
+        if self._wake is not None:
+            self._woken()
 
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(self._space[:nbytes])
-        exchange = self._exchange
+        exchange, incoming = self._exchange, self._incoming_or_none()
         if exchange is None or self._complete:
             self._clean = False
             self.abort()  # bytes that nobody asked for
             return
+        before = -1 if incoming is None else incoming.size
         try:
-            before = self._incoming.size if self._incoming is not None else -1
             exchange.came(data)
-            exchange.step()
             self._parser.feed_data(data)
+            if self._complete:
+                return
             if self._failed is not None:
                 self._fail(self._failed)
                 return
-            if self._complete:
-                return
+            exchange.step()
             exchange.reading()
-            self._check_silence(exchange, before, len(data))
+            self._check_silence(exchange, before, nbytes)
         except TransportError as exc:
             self._fail(exc)
         except httptools.HttpParserUpgrade:

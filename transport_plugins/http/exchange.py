@@ -49,7 +49,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_began", "_config", "_default", "_dialect", "_flow", "_message",
+        "_began", "_config", "_default", "_dialect", "_end", "_flow", "_message",
         "_peer", "_signed", "_tail", "_wire", "arrived", "broken", "deadline",
         "ended", "fresh", "head", "host", "incoming", "out", "phase",
         "reused", "safe", "seconds", "sent", "stepwise", "total",
@@ -110,7 +110,8 @@ class Exchange:
 
     def _begin(self) -> None:
         self.sent = self.total = self.arrived = 0
-        self.head, self._tail = bytearray(), b""
+        self.head = self._tail = b""
+        self._end = -1
         self.ended = False
         self.broken: OSError | None = None
         self.incoming: Incoming | None = None
@@ -159,7 +160,7 @@ class Exchange:
         """
         if self.incoming is None:
             self.phase = "headers"
-            self._check_head(ended=False)
+            self._check_head()
 
     def check_silence(self, size: int) -> None:
         """Refuse *size* bytes in a body that were no part of it, and no end.
@@ -181,18 +182,24 @@ class Exchange:
         Raises:
             TooLarge: The headers have not ended within their limit.
         """
-        self.arrived += len(data)
-        self.ended = not data
-        self._tail = data[-5:] if len(data) >= 5 else (self._tail + data)[-5:]
+        size = len(data)
+        self.arrived += size
+        self.ended = not size
+        # Of all that came the last five bytes matter.
+        self._tail = data if size >= 5 else (self._tail + data)[-5:]
         if self.incoming is None:
             # The end may lie across two reads.
             start = max(0, len(self.head) - 3)
-            self.head += data
-            self._check_head(ended=self.head.find(b"\r\n\r\n", start) >= 0)
+            self.head = self.head + data if self.head else data
+            found = self.head.find(b"\r\n\r\n", start)
+            if found < 0:
+                self._check_head()
+            elif self._end < 0:
+                self._end = found
 
-    def _check_head(self, *, ended: bool) -> None:
+    def _check_head(self) -> None:
         limit = self._config.max_head
-        if not ended and len(self.head) > limit:
+        if len(self.head) > limit:
             raise TooLarge(
                 f"found {len(self.head):,} bytes of headers and no end, "
                 f"expected at most {limit:,} bytes",
@@ -207,9 +214,8 @@ class Exchange:
             BadReply: They do not say clearly where the body ends.
             TooLarge: They, or the body they announce, are more than the limit.
         """
-        head = bytes(self.head[: max(0, self.head.find(b"\r\n\r\n"))]).lower()
         # h11 takes two that agree for one, and shows one.
-        if head.count(b"\ncontent-length:") > 1:
+        if self.head[: max(0, self._end)].lower().count(b"\ncontent-length:") > 1:
             raise BadReply(
                 "found two Content-Length headers, expected one",
                 where=self.out.place.shown,
@@ -240,13 +246,12 @@ class Exchange:
 
         Such bytes would be taken for the next reply on that connection.
         """
-        end = self.head.find(b"\r\n\r\n") + 4
-        unclear = end < 4 or self.head.startswith(b"HTTP/1.1 1")
+        unclear = self._end < 0 or self.head.startswith(b"HTTP/1.1 1")
         if unclear or self.sent < self.total:
             return False
         if incoming.chunked:
-            return self._tail == b"0\r\n\r\n"
-        return incoming.length == self.arrived - end
+            return self._tail.endswith(b"0\r\n\r\n")
+        return incoming.length == self.arrived - self._end - 4
 
     def may_repeat(self, error: TransportError) -> bool:
         """Tell whether to try once more, on a new connection.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 from .wires import Wire, readable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .exchange import Exchange
 
-_SPACE = 64 * 1024
 _FRESH = 0.001  # seconds
 # Bytes handed to asyncio at once: it moves all it holds for every bit that leaves.
 _PIECE = 256 * 1024
@@ -24,15 +25,15 @@ class Line(Wire, asyncio.BufferedProtocol):
         lost: It has ended, or is about to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, space: memoryview) -> None:
         super().__init__()
         self.lost = self._full = False
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
-        self._space = memoryview(bytearray(_SPACE))
+        self._space = space
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # One for each connection: asyncio would allocate 256 KiB for every read.
+        # asyncio's own allocates 256 KiB for every read.
         return self._space
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -58,7 +59,7 @@ class Line(Wire, asyncio.BufferedProtocol):
         if self.lost:
             return True
         # The loop has looked a moment ago: a look of our own costs as much as sending.
-        if monotonic() - self._rested < _FRESH:
+        if monotonic() - self.rested < _FRESH:
             return False
         sock = self.transport.get_extra_info("socket")
         return sock.fileno() < 0 or readable(sock)
@@ -73,9 +74,7 @@ class Line(Wire, asyncio.BufferedProtocol):
     ) -> None:
         """Write until all is with the system, or *done* says that it is over."""
         for piece in pieces:
-            view = memoryview(piece) if len(piece) > _PIECE else None
-            for start in range(0, len(piece), _PIECE):
-                part = piece if view is None else view[start : start + _PIECE]
+            for part in (piece,) if len(piece) <= _PIECE else _parts(piece):
                 self.transport.write(part)
                 # A server may refuse a message halfway, with a reply that can be read.
                 while self._full and not done.done():
@@ -96,3 +95,9 @@ class Line(Wire, asyncio.BufferedProtocol):
     def _woken(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+def _parts(piece: bytes) -> Iterator[memoryview]:
+    view = memoryview(piece)
+    for start in range(0, len(piece), _PIECE):
+        yield view[start : start + _PIECE]

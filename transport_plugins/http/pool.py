@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections import deque
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from .connection import Connection
@@ -24,6 +25,9 @@ Origin: TypeAlias = tuple[str, str, int]
 
 _SPARE = 64  # descriptors that are left to the rest of the process
 _LEAST = 16
+# What is read passes through here, at once: one for all connections stays in the
+# processor's cache.
+_SPACE = 64 * 1024
 
 
 class Pool:
@@ -38,8 +42,8 @@ class Pool:
         self._keep, self._trust = config.keep_alive, trust
         self._most = _affordable(config.connections)
         self.count = self.idle = 0
-        self._idle: dict[Origin, deque[tuple[float, Connection]]] = {}
-        self._busy: set[Connection] = set()
+        self._idle: dict[Origin, deque[Connection]] = {}
+        self._space = memoryview(bytearray(_SPACE))
         self._queue: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -47,59 +51,49 @@ class Pool:
 
     async def once(self, exchange: Exchange) -> Reply:
         """Send the message over one connection and return the reply."""
-        connection = await self.take(exchange)
+        connection = self.kept(exchange) or await self.opened(exchange)
         try:
             await connection.carry(exchange)
             return exchange.reply()
         finally:
             self.give_back(exchange, connection)
 
-    async def take(self, exchange: Exchange) -> Connection:
-        """Return a connection for *exchange*, a kept one or a new one."""
-        connection = self._kept(exchange.out.place.origin, exchange)
-        if connection is None:
-            connection = await self._opened(exchange.out.place.origin, exchange)
-        self._busy.add(connection)
-        return connection
-
-    def give_back(self, exchange: Exchange, connection: Connection) -> None:
-        """Keep a connection that can be used again, or end it."""
-        self._busy.discard(connection)
-        self._release(exchange.out.place.origin, connection)
-
     async def close(self) -> None:
         """End every connection, those in use too."""
         for kept in self._idle.values():
-            for _, connection in kept:
+            for connection in kept:
                 connection.abort()
         self._idle.clear()
         self.count -= self.idle
         self.idle = 0
-        for connection in [*self._busy]:
-            connection.cut()
+        self._watch.cut()
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.sleep(0)  # lets the sockets be closed
 
     # -- keeping
 
-    def _kept(self, origin: Origin, exchange: Exchange) -> Connection | None:
-        kept = self._idle.get(origin)
+    def kept(self, exchange: Exchange) -> Connection | None:
+        """Return a kept connection for *exchange*, if there is one."""
+        kept = self._idle.get(exchange.out.place.origin)
         # The youngest first: the others may grow old and go.
         while kept and not exchange.fresh:
-            since, connection = kept.pop()
+            connection = kept.pop()
             self.idle -= 1
-            if not connection.lost and self._loop.time() - since < self._keep:
+            if not connection.lost and monotonic() - connection.rested < self._keep:
                 return connection
             connection.abort()
             self.count -= 1
         return None
 
-    def _release(self, origin: Origin, connection: Connection) -> None:
+    def give_back(self, exchange: Exchange, connection: Connection) -> None:
+        """Keep a connection that can be used again, or end it."""
         if connection.reusable and self._keep and not self._queue:
-            self._idle.setdefault(origin, deque()).append(
-                (self._loop.time(), connection)
-            )
+            origin = exchange.out.place.origin
+            kept = self._idle.get(origin)
+            if kept is None:
+                kept = self._idle[origin] = deque()
+            kept.append(connection)
             self.idle += 1
             if self._timer is None:
                 self._timer = self._loop.call_later(self._keep, self._sweep)
@@ -118,10 +112,10 @@ class Pool:
 
     def _sweep(self) -> None:
         """Close what nobody has used for long."""
-        old = self._loop.time() - self._keep
+        old = monotonic() - self._keep
         for origin, kept in [*self._idle.items()]:
-            while kept and (kept[0][0] <= old or kept[0][1].lost):
-                kept.popleft()[1].abort()
+            while kept and (kept[0].rested <= old or kept[0].lost):
+                kept.popleft().abort()
                 self.idle -= 1
                 self.count -= 1
             if not kept:
@@ -132,9 +126,10 @@ class Pool:
 
     # -- opening
 
-    async def _opened(self, origin: Origin, exchange: Exchange) -> Connection:
+    async def opened(self, exchange: Exchange) -> Connection:
+        """Return a new connection for *exchange*."""
         await self._place(exchange)
-        scheme, host, port = origin
+        scheme, host, port = exchange.out.place.origin
         try:
             connection = await reach(self, exchange, host, port)
             if scheme == "https":
@@ -159,7 +154,7 @@ class Pool:
         """Close the idle connection that comes first to hand, if there is one."""
         for origin, kept in self._idle.items():
             if kept:
-                kept.popleft()[1].abort()
+                kept.popleft().abort()
                 self.idle -= 1
                 self.count -= 1
                 if not kept:
@@ -195,7 +190,7 @@ class Pool:
             async with asyncio.timeout(left):
                 await self._loop.sock_connect(sock, address[1])
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._watch), sock=sock
+                    lambda: Connection(self._watch, self._space), sock=sock
                 )
         except BaseException:
             sock.close()

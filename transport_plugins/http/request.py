@@ -37,6 +37,8 @@ _DEFAULTS = (
 
 # What is passed on as it comes is not decoded on the way.
 _STREAMED = (_DEFAULTS[0], ("accept-encoding", b"identity"), _DEFAULTS[2])
+_REPLACED = frozenset({"content-type", *(name for name, _ in _DEFAULTS)})
+_NONE: frozenset[str] = frozenset()
 
 
 class Place(NamedTuple):
@@ -56,24 +58,45 @@ class Place(NamedTuple):
     origin: tuple[str, str, int]
 
 
+class Start(NamedTuple):
+    """What the heads of messages to one place have in common.
+
+    Attributes:
+        raw: Request line and *headers* as they stand on the wire.
+    """
+
+    place: Place
+    headers: tuple[tuple[bytes, bytes], ...]
+    raw: bytes
+
+
 class Outgoing(NamedTuple):
     """A message as it will stand on the wire.
 
     Attributes:
+        own: Headers after those of the start.
         coded: The caller chose the content encodings, and decodes what is unknown here.
     """
 
-    place: Place
+    start: Start
     method: str
-    headers: RawHeaders
+    own: RawHeaders
     body: bytes
     coded: bool
 
+    @property
+    def place(self) -> Place:
+        """Where it goes."""
+        return self.start.place
+
+    @property
+    def headers(self) -> RawHeaders:
+        """All headers, in order."""
+        return [*self.start.headers, *self.own]
+
     def head(self) -> bytes:
         """Return request line and headers as bytes."""
-        lines = [b"%s %s HTTP/1.1\r\n" % (self.method.encode(), self.place.target)]
-        lines += [b"%s: %s\r\n" % pair for pair in self.headers]
-        return b"".join([*lines, b"\r\n"])
+        return self.start.raw + _lines(self.own) + b"\r\n"
 
 
 class Flow(NamedTuple):
@@ -102,65 +125,98 @@ def build(
     Raises:
         NotAllowed: It may not be sent like that; nothing was.
     """
-    place = _place(peer.url, message.target)
     method, body = message.method or default, message.body
+    if not isinstance(body, bytes):
+        raise _refused(
+            f"found a body of type {type(body).__name__}, expected bytes",
+            _place(peer.url, message.target).shown,
+            "encode it: Message.of(text) does",
+        )
+    sends = flow is not None and flow.sends
+    own: RawHeaders = []
+    given = _NONE
+    for name, value in message.headers:
+        encoded, replaced = _name(name) if isinstance(name, str) else (None, _NONE)
+        if not encoded or not isinstance(value, str) or not _VALUE.fullmatch(value):
+            raise _bad_header(name, _place(peer.url, message.target).shown)
+        own.append((encoded, value.strip(" \t").encode()))
+        given |= replaced
+    kind = message.media_type if body or sends else ""
+    start = _start(peer.url, message.target, method, kind, given, flow is not None)
+    if flow is not None and sends:
+        body = b""
+        if flow.length is None:
+            own.insert(0, (b"transfer-encoding", b"chunked"))
+        else:
+            own.insert(0, (b"content-length", b"%d" % flow.length))
+    elif body or method not in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"):
+        own.insert(0, (b"content-length", b"%d" % len(body)))
+    return Outgoing(start, method, own, body, "accept-encoding" in given)
+
+
+@lru_cache(maxsize=4096)
+def _start(
+    url: str, target: str, method: str, kind: str, given: frozenset[str], streams: bool
+) -> Start:
+    """Return what does not change from one message to the next.
+
+    Args:
+        kind: The media type; empty: there is no body.
+        given: Those of our headers that the message brings itself.
+        streams: The reply is passed on as it comes, and not decoded.
+    """
+    place = _place(url, target)
     if not _METHOD.fullmatch(method) or method == "CONNECT":
         raise _refused(
             f"found the method {method[:40]!r}, expected one like GET or POST",
             place.shown,
             "write it in upper case; CONNECT is for proxies",
         )
-    if not isinstance(body, bytes):
-        raise _refused(
-            f"found a body of type {type(body).__name__}, expected bytes",
-            place.shown,
-            "encode it: Message.of(text) does",
-        )
-    own: RawHeaders = []
-    given = set()
-    for name, value in message.headers:
-        own.append(_header(name, value, place.shown))
-        given.add(name.lower())
     headers: RawHeaders = [(b"host", place.netloc)]
-    defaults = _DEFAULTS if flow is None else _STREAMED
+    defaults = _STREAMED if streams else _DEFAULTS
     headers += [(n.encode(), v) for n, v in defaults if n not in given]
-    sends = flow is not None and flow.sends
-    if (body or sends) and message.media_type and "content-type" not in given:
-        headers.append(_header("content-type", message.media_type, place.shown))
-    if flow is not None and sends:
-        body = b""
-        if flow.length is None:
-            headers.append((b"transfer-encoding", b"chunked"))
-        else:
-            headers.append((b"content-length", b"%d" % flow.length))
-    elif body or method not in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"):
-        headers.append((b"content-length", b"%d" % len(body)))
-    return Outgoing(place, method, headers + own, body, "accept-encoding" in given)
+    if kind and "content-type" not in given:
+        if not isinstance(kind, str) or not _VALUE.fullmatch(kind):
+            raise _bad_header("content-type", place.shown)
+        headers.append((b"content-type", kind.strip(" \t").encode()))
+    line = b"%s %s HTTP/1.1\r\n" % (method.encode(), place.target)
+    return Start(place, tuple(headers), line + _lines(headers))
 
 
-def _header(name: str, value: str, shown: str) -> tuple[bytes, bytes]:
+def _lines(headers: RawHeaders) -> bytes:
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+
+
+@lru_cache(maxsize=1024)
+def _name(name: str) -> tuple[bytes, frozenset[str]]:
+    """Return *name* as it is sent, empty if it may not be, and what it replaces."""
+    low = name.lower()
+    if not _TOKEN.fullmatch(name) or low in _OURS:
+        return b"", _NONE
+    return name.encode(), _REPLACED & {low}
+
+
+def _bad_header(name: object, shown: str) -> NotAllowed:
     # Values are never shown: they hold tokens and passwords.
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        raise _refused(
+        return _refused(
             f"found the header name {str(name)[:40]!r}, "
             "expected letters, digits and hyphens",
             shown,
             "correct the name",
         )
     if name.lower() in _OURS:
-        raise _refused(
+        return _refused(
             f"found the header {name!r}, which the transport sets or refuses by itself",
             shown,
             "leave it out",
         )
-    if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        raise _refused(
-            f"found line breaks, control or non-ASCII characters in the value of "
-            f"the header {name!r}, expected printable ASCII",
-            shown,
-            "remove or percent-encode them",
-        )
-    return name.encode(), value.strip(" \t").encode()
+    return _refused(
+        f"found line breaks, control or non-ASCII characters in the value of "
+        f"the header {name!r}, expected printable ASCII",
+        shown,
+        "remove or percent-encode them",
+    )
 
 
 @lru_cache(maxsize=16_384)

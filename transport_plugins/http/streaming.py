@@ -145,14 +145,15 @@ class HTTPStream:
                 raise
 
     async def _once(self) -> None:
-        connection = await self._pool.take(self._exchange)
+        pool, exchange = self._pool, self._exchange
+        connection = pool.kept(exchange) or await pool.opened(exchange)
         self._sink.connection = connection
         try:
             chunks = self._source.pieces() if self._source.sends else None
-            await connection.carry(self._exchange, chunks, self._sink)
+            await connection.carry(exchange, chunks, self._sink)
         finally:
             self._sink.connection = None
-            self._pool.give_back(self._exchange, connection)
+            pool.give_back(exchange, connection)
 
 
 class Source:

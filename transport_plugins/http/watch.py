@@ -30,6 +30,11 @@ class Watch:
         """Watch it no more."""
         self._watched.discard(connection)
 
+    def cut(self) -> None:
+        """End every exchange under way."""
+        for connection in [*self._watched]:
+            connection.cut()
+
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()

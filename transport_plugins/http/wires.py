@@ -45,17 +45,18 @@ class Wire:
 
     Attributes:
         uses: How many exchanges have used this connection.
+        rested: When the last one ended, by the monotonic clock.
     """
 
     def __init__(self) -> None:
         self.uses = 0
         self._clean = True
-        self._rested = 0.0
+        self.rested = 0.0
         self._waiting: list[bytes] = []
 
     def rest(self, *, clean: bool) -> None:
         """Note the end of an exchange; *clean* if it left not a byte behind."""
-        self._clean, self._rested = clean, monotonic()
+        self._clean, self.rested = clean, monotonic()
 
     def put(self, buffer: bytes) -> None:
         """Keep what is written until a reply is asked for: one packet, not two."""
@@ -70,7 +71,7 @@ class Wire:
         """
         if self.uses != 1 or exchange.safe:
             return 0.0
-        young = _WATCHED - (monotonic() - self._rested)
+        young = _WATCHED - (monotonic() - self.rested)
         return min(exchange.left(), max(_LEAST, young))
 
     def begin(self, exchange: Exchange, occupied: bool) -> list[bytes]:
