@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from btplug.errors import UsageError
@@ -36,6 +37,7 @@ _TICK = 0.05  # seconds between two looks at who is over the limit
 _GRACE = 0.25
 _TRIES = 3
 _BUSY = (429, 503)
+_NEVER = float("inf")
 
 
 class Fanout:
@@ -77,7 +79,7 @@ class Fanout:
         self._wake: asyncio.Future[None] | None = None
         self._room: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._until = float("inf")
+        self._until = _NEVER
         self._started = self._closed = False
         self._error: BaseException | None = None
 
@@ -118,7 +120,7 @@ class Fanout:
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Event()
         if self._deadline is not None:
-            self._until = self._loop.time() + self._deadline
+            self._until = monotonic() + self._deadline
         self._spawn()
         self._sweep()
 
@@ -144,7 +146,7 @@ class Fanout:
 
     def _sweep(self) -> None:
         """Cancel the turns that are over their limit; one timer does for all."""
-        now = self._loop.time()
+        now = monotonic()
         for worker, end in self._ends.items():
             if end < now:
                 self._ends[worker] = -1.0
@@ -167,11 +169,14 @@ class Fanout:
                 await self._room.wait()
 
     async def _turn(self, me: asyncio.Task[None], index: int, peer: Peer) -> Outcome:
-        began = self._loop.time()
-        reply, failure, tries = None, None, 0
-        end = min(began + (self._timeout or float("inf")), self._until)
-        while reply is None and failure is None:
+        began = monotonic()
+        end = self._until
+        if self._timeout is not None:
+            end = min(began + self._timeout, end)
+        tries = 0
+        while True:
             tries += 1
+            reply, failure = None, None
             self._ends[me] = end + _GRACE
             try:
                 reply = await self._once(peer, end, tries)
@@ -183,28 +188,28 @@ class Fanout:
             except Exception as exc:
                 failure = Failure.of(exc)
             self._ends.pop(me, None)
-            if tries < self._tries:
-                pause = _pause(reply, failure, tries)
-                if pause is not None and self._loop.time() + pause < end:
-                    await asyncio.sleep(pause)
-                    reply = failure = None
-        seconds = self._loop.time() - began
+            if tries == self._tries:
+                break
+            pause = _pause(reply, failure, tries)
+            if pause is None or monotonic() + pause >= end:
+                break
+            await asyncio.sleep(pause)
         return Outcome(
-            index=index, peer=peer, reply=reply, failure=failure, seconds=seconds,
-            attempts=tries,
+            index=index, peer=peer, reply=reply, failure=failure,
+            seconds=monotonic() - began, attempts=tries,
         )  # fmt: skip
 
-    async def _once(self, peer: Peer, end: float, tries: int) -> Reply:
-        now = self._loop.time()
-        if end <= now:
-            raise self._late(self._deadline or 0.0, peer, sent=tries > 1).error()
+    def _once(self, peer: Peer, end: float, tries: int) -> Awaitable[Reply]:
+        left = self._timeout
+        if tries > 1 or end == self._until:
+            now = monotonic()
+            if end <= now:
+                raise self._late(self._deadline or 0.0, peer, sent=tries > 1).error()
+            left = left and end - now
         message = self._message
         if not isinstance(message, Message):
             message = message(peer)
-        left = self._timeout
-        if left is not None and (tries > 1 or end == self._until):
-            left = end - now
-        return await self._send(peer, message, timeout=left)
+        return self._send(peer, message, timeout=left)
 
     def _late(self, seconds: float, peer: Peer, *, sent: bool) -> Failure:
         if sent:

@@ -67,7 +67,14 @@ def _at_home(method: F, patient: bool) -> F:
         work = method(self, *args, **keywords)
         return await self.context.home.hand_over(work, patient=patient)
 
+    at_home._inner = method  # type: ignore[attr-defined]  # our own mark
     return at_home  # type: ignore[return-value]  # same signature by wraps
+
+
+def inner(plugin: TransportPlugin, name: str) -> Callable[..., Any]:
+    """Return the async method *name* for callers that run in the home loop already."""
+    method = getattr(getattr(plugin, name), "_inner", None)
+    return partial(method, plugin) if method else getattr(plugin, name)
 
 
 # Both call the very function they are made from, not the method of that name: a

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from btplug._forms import pair, posted
+from btplug._forms import inner, pair, posted
 from btplug._streams import pair_streams
 from btplug.errors import Unsupported
 from btplug.plugin import BasePlugin
@@ -173,7 +173,7 @@ class TransportPlugin(BasePlugin):
         from btplug._outcomes import Outcomes
 
         fanout = Fanout(
-            self.asend, peers, message, timeout=timeout, deadline=deadline,
+            inner(self, "asend"), peers, message, timeout=timeout, deadline=deadline,
             limit=limit, repeatable=repeatable,
         )  # fmt: skip
         return Outcomes(fanout, self.context.home)
@@ -193,7 +193,7 @@ class TransportPlugin(BasePlugin):
         from btplug._outcomes import AsyncOutcomes
 
         fanout = Fanout(
-            self.asend, peers, message, timeout=timeout, deadline=deadline,
+            inner(self, "asend"), peers, message, timeout=timeout, deadline=deadline,
             limit=limit, repeatable=repeatable,
         )  # fmt: skip
         return AsyncOutcomes(fanout, self.context.home)

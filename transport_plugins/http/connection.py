@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .exchange import Exchange
     from .incoming import Incoming
+    from .outbox import Outbox
     from .request import RawHeaders
     from .streaming import Sink
     from .watch import Watch
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 class Connection(Line):
     """A connection to one peer, used by one exchange at a time."""
 
-    def __init__(self, watch: Watch, space: memoryview) -> None:
+    def __init__(self, watch: Watch, outbox: Outbox, space: memoryview) -> None:
         super().__init__(space)
-        self._watch = watch
+        self._watch, self._outbox = watch, outbox
+        self._letter = b""
         self._exchange: Exchange | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._done: asyncio.Future[None] | None = None
@@ -73,7 +75,11 @@ class Connection(Line):
         try:
             if self.uses == 1:
                 self.transport.resume_reading()
-            await self._write(pieces, exchange, done)
+            if len(pieces) == 1 and chunks is None:
+                self._letter = pieces[0]
+                self._outbox.put(self)
+            else:
+                await self._write(pieces, exchange, done)
             if chunks is not None:
                 async for chunk in chunks:
                     if done.done():
@@ -105,9 +111,15 @@ class Connection(Line):
 
     # -- sending
 
+    def flush(self) -> None:
+        """Send what was put into the outbox, unless it is over by now."""
+        letter, self._letter = self._letter, b""
+        if letter and not self.lost:
+            self.transport.write(letter)
+
     def _note_sent(self) -> None:
         exchange = self._exchange
-        if exchange is not None:
+        if exchange is not None and not self._letter:
             unsent = self.transport.get_write_buffer_size()
             # At least one byte: asyncio tells nothing of what TLS holds back.
             exchange.sent = max(1, exchange.total - unsent)

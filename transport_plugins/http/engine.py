@@ -19,7 +19,7 @@ from .wires import SyncBackend
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterator
 
     from btplug import Message, Peer, Reply
     from btplug.dialects import Dialects
@@ -93,16 +93,16 @@ class Engine:
         exchange = self._exchange(peer, message, timeout, method)
         return finish(carry(self._sync.once, exchange))
 
-    async def asend(
+    def asend(
         self, peer: Peer, message: Message, timeout: float | None, method: str
-    ) -> Reply:
+    ) -> Awaitable[Reply]:
         if self._config.proxy:
             # Proxies are spoken to in one place; few have one.
             from asyncio import to_thread
 
-            return await to_thread(self.send, peer, message, timeout, method)
+            return to_thread(self.send, peer, message, timeout, method)
         exchange = self._exchange(peer, message, timeout, method)
-        return await carry(self.pool().once, exchange)
+        return carry(self.pool().once, exchange)
 
     def _exchange(
         self,

@@ -91,10 +91,9 @@ class Exchange:
         """Write the message as it will stand on the wire, signed for this try."""
         message, dialect = self._message, self._dialect
         if dialect is not None:
-            message = replace(message, method=message.method or self._default)
             message = dialect.outgoing(
                 self._peer,
-                message,
+                message if message.method else replace(message, method=self._default),
                 timeout=self.seconds,
                 now_ns=time_ns(),
                 sha256=self._flow.sha256 if self._flow else None,

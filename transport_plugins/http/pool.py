@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from .connection import Connection
+from .outbox import Outbox
 from .reach import ask, numeric, reach
 from .watch import Watch
 
@@ -47,7 +48,7 @@ class Pool:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._watch = Watch(self._loop)
+        self._watch, self._outbox = Watch(self._loop), Outbox(self._loop)
 
     async def once(self, exchange: Exchange) -> Reply:
         """Send the message over one connection and return the reply."""
@@ -190,12 +191,15 @@ class Pool:
             async with asyncio.timeout(left):
                 await self._loop.sock_connect(sock, address[1])
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._watch, self._space), sock=sock
+                    self._connection, sock=sock
                 )
         except BaseException:
             sock.close()
             raise
         return connection
+
+    def _connection(self) -> Connection:
+        return Connection(self._watch, self._outbox, self._space)
 
     async def _secure(
         self, connection: Connection, exchange: Exchange, host: str

@@ -78,16 +78,12 @@ class Outgoing(NamedTuple):
         coded: The caller chose the content encodings, and decodes what is unknown here.
     """
 
+    place: Place
     start: Start
     method: str
     own: RawHeaders
     body: bytes
     coded: bool
-
-    @property
-    def place(self) -> Place:
-        """Where it goes."""
-        return self.start.place
 
     @property
     def headers(self) -> RawHeaders:
@@ -151,7 +147,8 @@ def build(
             own.insert(0, (b"content-length", b"%d" % flow.length))
     elif body or method not in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"):
         own.insert(0, (b"content-length", b"%d" % len(body)))
-    return Outgoing(start, method, own, body, "accept-encoding" in given)
+    coded = "accept-encoding" in given
+    return Outgoing(start.place, start, method, own, body, coded)
 
 
 @lru_cache(maxsize=4096)
