@@ -54,7 +54,8 @@ class Direct(httpx.BaseTransport):
             out.method,
             out.place.url,
             headers=out.headers,
-            content=out.body or None,
+            # As `content` it would be measured, and the headers prepared, once more.
+            stream=httpx.ByteStream(out.body),
             # The limit for a free connection; wires.py sees to all others.
             extensions={"timeout": {"pool": exchange.left()}},
         )
