@@ -7,17 +7,17 @@ without I/O: both forms tell an Exchange what happens and ask it what to do.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
+from btplug import Message
 from btplug.errors import BadReply, Cut, TooLarge, TransportError, UsageError
 
 from .incoming import Incoming
 from .request import build
 
 if TYPE_CHECKING:
-    from btplug import Message, Peer, Reply
+    from btplug import Peer, Reply
     from btplug.dialects import Dialect
 
     from .request import Flow, RawHeaders
@@ -91,9 +91,11 @@ class Exchange:
         """Write the message as it will stand on the wire, signed for this try."""
         message, dialect = self._message, self._dialect
         if dialect is not None:
+            if not message.method:
+                message = _named(message, self._default)
             message = dialect.outgoing(
                 self._peer,
-                message if message.method else replace(message, method=self._default),
+                message,
                 timeout=self.seconds,
                 now_ns=time_ns(),
                 sha256=self._flow.sha256 if self._flow else None,
@@ -262,3 +264,14 @@ class Exchange:
             return False
         self.fresh = self.safe
         return self.fresh
+
+
+def _named(message: Message, method: str) -> Message:
+    # By hand: dataclasses.replace takes five times as long.
+    return Message(
+        body=message.body,
+        media_type=message.media_type,
+        headers=message.headers,
+        method=method,
+        target=message.target,
+    )
