@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btplug import Message, Reply
-from btplug._requests import TEXTS
 from btplug.dialects import V10, BtAuth1, NoProof, create
 from btplug.errors import ConfigError
 from btplug.serving import Limits, application
+from btplug.serving._requests import TEXTS
 
 FAST = 0.05  # seconds of limits that a test waits for
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from btplug._requests import Refusal
 from btplug.errors import BadReply, ConfigError, NotAllowed, Unauthentic, UsageError
+from btplug.serving._requests import Refusal
 
 if TYPE_CHECKING:
     import logging

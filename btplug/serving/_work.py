@@ -7,16 +7,16 @@ from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from btplug._requests import Refusal
-from btplug._turns import Turns
 from btplug.message import Message, Reply
+from btplug.serving._requests import Refusal
+from btplug.serving._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
 
-    from btplug._limits import Limits
     from btplug.message import Handler, Request
+    from btplug.serving._limits import Limits
 
 
 class Work:

@@ -13,7 +13,7 @@ from btplug.network import bracket
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from btplug._limits import Limits
+    from btplug.serving._limits import Limits
 
     # As the specification of ASGI has them: what is in them depends on "type".
     Event = MutableMapping[str, Any]

@@ -10,10 +10,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
-from btplug._door import Door
-from btplug._gates import Gate
-from btplug._limits import Limits
-from btplug._requests import (
+from btplug.message import Reply, Request
+from btplug.network import sender_of
+from btplug.serving._door import Door
+from btplug.serving._gates import Gate
+from btplug.serving._limits import Limits
+from btplug.serving._requests import (
     Gone,
     Refusal,
     Uploads,
@@ -22,17 +24,15 @@ from btplug._requests import (
     start_of,
     with_body,
 )
-from btplug._work import Work
-from btplug.message import Reply, Request
-from btplug.network import sender_of
+from btplug.serving._work import Work
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Container, Iterable
 
-    from btplug._requests import Event, Receive, Scope, Send
     from btplug.dialects import Dialect
     from btplug.message import Handler
+    from btplug.serving._requests import Event, Receive, Scope, Send
 
 __all__ = ["Application", "Limits", "Server", "application"]
 
