@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
+from btplug._retry import TRIES, pause
 from btplug.errors import UsageError
 from btplug.message import Message
 from btplug.outcome import Failure, Outcome
@@ -34,8 +35,9 @@ Peers: TypeAlias = "Iterable[Peer] | AsyncIterable[Peer]"
 _TICK = 0.05  # seconds between two looks at who is over the limit
 # A transport that keeps its limit itself says better what it waited for.
 _GRACE = 0.25
-_TRIES = 3
-_BUSY = (429, 503)
+# Where neither the peer nor the whole has a limit: what a peer may have us wait.
+_PATIENCE = 12.0  # seconds
+_NEVER = float("inf")
 
 
 class Fanout:
@@ -69,7 +71,7 @@ class Fanout:
             )
         self._send, self._message = send, message
         self._timeout, self._deadline, self._limit = timeout, deadline, limit
-        self._tries = _TRIES if repeatable else 1
+        self._tries = TRIES if repeatable else 1
         self._peers = _Turns(peers)
         self._done: deque[Outcome] = deque()
         self._ends: dict[asyncio.Task[None], float] = {}
@@ -77,7 +79,7 @@ class Fanout:
         self._wake: asyncio.Future[None] | None = None
         self._room: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._until = float("inf")
+        self._until = _NEVER
         self._started = self._closed = False
         self._error: BaseException | None = None
 
@@ -169,7 +171,7 @@ class Fanout:
     async def _turn(self, me: asyncio.Task[None], index: int, peer: Peer) -> Outcome:
         began = self._loop.time()
         reply, failure, tries = None, None, 0
-        end = min(began + (self._timeout or float("inf")), self._until)
+        end = min(began + (self._timeout or _NEVER), self._until)
         while reply is None and failure is None:
             tries += 1
             self._ends[me] = end + _GRACE
@@ -184,9 +186,10 @@ class Fanout:
                 failure = Failure.of(exc)
             self._ends.pop(me, None)
             if tries < self._tries:
-                pause = _pause(reply, failure, tries)
-                if pause is not None and self._loop.time() + pause < end:
-                    await asyncio.sleep(pause)
+                rest, now = pause(reply, failure, tries), self._loop.time()
+                latest = end if end < _NEVER else now + _PATIENCE
+                if rest is not None and now + rest < latest:
+                    await asyncio.sleep(rest)
                     reply = failure = None
         seconds = self._loop.time() - began
         return Outcome(
@@ -218,20 +221,6 @@ class Fanout:
             fix="raise the limit, or 'limit' for more at once",
             delivered=None if sent else False,
         )
-
-
-def _pause(reply: Reply | None, failure: Failure | None, tries: int) -> float | None:
-    """Return the seconds before the next try; None: the answer stands."""
-    backoff: float = 0.05 * 4 ** (tries - 1)
-    if failure is not None:
-        return backoff if failure.kind in ("refused", "cut") else None
-    if reply is None or reply.status not in _BUSY:
-        return None
-    # RFC 9110, 10.2.3: seconds, or a date, which neurons do not send.
-    after = (reply.header("retry-after") or "").strip()
-    if after.isascii() and after.isdigit() and len(after) < 8:
-        return float(after) or backoff
-    return None
 
 
 class _Turns:

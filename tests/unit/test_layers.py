@@ -20,6 +20,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"_requests"},
     {"_door", "_work"},
     {"serving"},
+    {"_retry"},
     {"_fanout"},
     {"_outcomes"},
     {"manifest", "_secrets", "_fields"},
