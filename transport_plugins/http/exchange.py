@@ -208,6 +208,13 @@ class Exchange:
             TooLarge: They, or the body they announce, are more than the limit.
         """
         head = bytes(self.head[: max(0, self.head.find(b"\r\n\r\n"))]).lower()
+        # httptools takes RTSP and ICE too, and line breaks before any of them.
+        if not head.startswith(b"http/"):
+            raise BadReply(
+                f"found no HTTP reply: it begins with {bytes(self.head[:80])!r}",
+                where=self.out.place.shown,
+                fix="check that an HTTP server answers there",
+            )
         # h11 takes two that agree for one, and shows one.
         if head.count(b"\ncontent-length:") > 1:
             raise BadReply(
