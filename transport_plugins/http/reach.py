@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from btplug.errors import NotAllowed
-from btplug.logs import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +66,8 @@ def _allowed(
     found = [one for one in addresses if allow(host, port, one[1][0])]
     if found or not addresses:
         return found
+    from btplug.logs import escape
+
     shown = ", ".join(dict.fromkeys(one[1][0] for one in addresses[:4]))
     of = "" if shown == host else f" of {escape(host)}"
     raise NotAllowed(
