@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from btplug.errors import NotAllowed, UsageError
 
-from .flow import FOREIGN, Stale
+from .flow import carry
 from .request import Flow
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class HTTPStream:
 
     def __init__(self, pool: Pool, exchange: Exchange, source: Source) -> None:
         self._pool, self._exchange, self._source = pool, exchange, source
+        # Chunks that were read are gone.
+        exchange.safe = exchange.safe and not source.sends
         self._sink = Sink()
         self._task: asyncio.Task[None] | None = None
 
@@ -122,37 +124,25 @@ class HTTPStream:
             yield part
 
     async def _carry(self) -> None:
-        exchange = self._exchange
         try:
-            while True:
-                try:
-                    await self._once()
-                except Stale:
-                    exchange.restart()
-                    continue
-                self._sink.end()
-                return
-        except FOREIGN as exc:
-            from .trouble import error_of
-
-            error = error_of(exchange, exc, late=False, proxy=False)
-            error.__cause__ = exc
-            self._sink.end(error)
+            await carry(self._once, self._exchange)
         # What the source of the chunks raises is the caller's own.
         except BaseException as exc:
             self._sink.end(exc)
             if isinstance(exc, asyncio.CancelledError):
                 raise
+        else:
+            self._sink.end()
 
-    async def _once(self) -> None:
-        connection = await self._pool.take(self._exchange)
+    async def _once(self, exchange: Exchange) -> None:
+        connection = await self._pool.take(exchange)
         self._sink.connection = connection
         try:
             chunks = self._source.pieces() if self._source.sends else None
-            await connection.carry(self._exchange, chunks, self._sink)
+            await connection.carry(exchange, chunks, self._sink)
         finally:
             self._sink.connection = None
-            self._pool.give_back(self._exchange, connection)
+            self._pool.give_back(exchange, connection)
 
 
 class Source:
