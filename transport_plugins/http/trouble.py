@@ -26,6 +26,7 @@ _PHASES = {
     "headers": "the reply headers",
     "body": "the reply body",
 }
+_OWNER = "report it to the owner of the peer"
 _RAISE = "raise the limit: timeout=, --timeout or btplug config set http.timeout N"
 
 
@@ -116,13 +117,15 @@ def _garbled(exchange: Exchange, exc: Exception) -> TransportError:
         return TooLarge(
             "found trailers or chunk extensions and no end",
             where=exchange.out.place.shown,
-            fix="report it to the owner of the peer",
+            fix=_OWNER,
         )
     if came[:2] in (b"\x15\x03", b"\x16\x03"):
         what, fix = "found TLS, expected plain HTTP", "write https:// in the URL"
     elif exchange.phase == "body":
-        what = f"found a body that breaks the rules of HTTP ({reason})"
-        fix = "report it to the owner of the peer"
+        what, fix = f"found a body that breaks the rules of HTTP ({reason})", _OWNER
+    elif came.startswith(b"HTTP/"):
+        what = f"found headers that break the rules of HTTP ({reason}): {came!r}"
+        fix = _OWNER
     else:
         what = f"found no HTTP reply ({reason}): it begins with {came!r}"
         fix = "check that an HTTP server answers there"
