@@ -12,6 +12,7 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
+from btplug._retry import TRIES, pause
 from btplug.errors import UsageError
 from btplug.message import Message
 from btplug.outcome import Failure, Outcome
@@ -35,8 +36,8 @@ Peers: TypeAlias = "Iterable[Peer] | AsyncIterable[Peer]"
 _TICK = 0.05  # seconds between two looks at who is over the limit
 # A transport that keeps its limit itself says better what it waited for.
 _GRACE = 0.25
-_TRIES = 3
-_BUSY = (429, 503)
+# Where neither the peer nor the whole has a limit: what a peer may have us wait.
+_PATIENCE = 12.0  # seconds
 _NEVER = float("inf")
 
 
@@ -71,7 +72,7 @@ class Fanout:
             )
         self._send, self._message = send, message
         self._timeout, self._deadline, self._limit = timeout, deadline, limit
-        self._tries = _TRIES if repeatable else 1
+        self._tries = TRIES if repeatable else 1
         self._peers = _Turns(peers)
         self._done: deque[Outcome] = deque()
         self._ends: dict[asyncio.Task[None], float] = {}
@@ -190,10 +191,11 @@ class Fanout:
             self._ends.pop(me, None)
             if tries == self._tries:
                 break
-            pause = _pause(reply, failure, tries)
-            if pause is None or monotonic() + pause >= end:
+            rest, now = pause(reply, failure, tries), monotonic()
+            latest = end if end < _NEVER else now + _PATIENCE
+            if rest is None or now + rest >= latest:
                 break
-            await asyncio.sleep(pause)
+            await asyncio.sleep(rest)
         return Outcome(
             index=index, peer=peer, reply=reply, failure=failure,
             seconds=monotonic() - began, attempts=tries,
@@ -223,20 +225,6 @@ class Fanout:
             fix="raise the limit, or 'limit' for more at once",
             delivered=None if sent else False,
         )
-
-
-def _pause(reply: Reply | None, failure: Failure | None, tries: int) -> float | None:
-    """Return the seconds before the next try; None: the answer stands."""
-    backoff: float = 0.05 * 4 ** (tries - 1)
-    if failure is not None:
-        return backoff if failure.kind in ("refused", "cut") else None
-    if reply is None or reply.status not in _BUSY:
-        return None
-    # RFC 9110, 10.2.3: seconds, or a date, which neurons do not send.
-    after = (reply.header("retry-after") or "").strip()
-    if after.isascii() and after.isdigit() and len(after) < 8:
-        return float(after) or backoff
-    return None
 
 
 class _Turns:

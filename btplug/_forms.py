@@ -6,6 +6,8 @@ from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from btplug.errors import Unsupported
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -101,3 +103,14 @@ def _threaded(method: Callable[..., Any]) -> Callable[..., Any]:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
     return mark(threaded)
+
+
+def unsupported(plugin: TransportPlugin, what: str) -> Unsupported:
+    """Make the error of a transport that cannot do *what*."""
+    context = getattr(plugin, "context", None)
+    name = (context and context.plugin) or type(plugin).__name__
+    return Unsupported(
+        f"{name} does not {what}",
+        fix=f"use a transport that can {what}",
+        delivered=False,
+    )

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from btplug.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ipaddress import IPv4Address, IPv6Address
+    from typing import TypeAlias
+
+    # Tells whether a transport may connect: host and port as they were written, and
+    # the IP address they stand for. It must not wait, and may be asked in any thread.
+    Allow: TypeAlias = Callable[[str, int, str], bool]
 
 
 def parse_url(text: str) -> str:
@@ -63,6 +74,38 @@ def sender_of(host: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return address.packed[:8].hex()
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an IP address is one of the open Internet.
+
+    False for loopback, private, shared, link-local, multicast and reserved ones, for
+    an IPv6 address that stands for such an IPv4 one, and for what is no address, as
+    ``localhost`` or ``2130706433``: a name is looked up first.
+    """
+    from ipaddress import IPv6Address, ip_address
+
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address):
+        carried = found.ipv4_mapped or _translated(found)
+        if carried is None:
+            # All else is unassigned or of one site; 6to4 and Teredo lead to any IPv4.
+            tunnel = found.sixtofour is not None or found.teredo is not None
+            return found.packed[0] >> 5 == 1 and found.is_global and not tunnel
+        found = carried
+    return found.is_global and not found.is_multicast
+
+
+def _translated(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address behind a NAT64 (RFC 6052, 2.1: 64:ff9b::/96)."""
+    from ipaddress import IPv4Address
+
+    packed = address.packed
+    known = packed[:12] == b"\0\x64\xff\x9b" + bytes(8)
+    return IPv4Address(packed[12:]) if known else None
 
 
 def parse_address(text: str, *, default_port: int | None = None) -> tuple[str, int]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from btplug._forms import inner, pair, posted
+from btplug._forms import inner, pair, posted, unsupported
 from btplug._streams import pair_streams
-from btplug.errors import Unsupported
 from btplug.plugin import BasePlugin
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from btplug._outcomes import AsyncOutcomes, Outcomes
     from btplug.message import Buffer, Handler, Health, Message, Peer, Reply
+    from btplug.network import Allow
 
 
 class Stream(Protocol):
@@ -122,21 +122,21 @@ class TransportPlugin(BasePlugin):
         self, peer: Peer, message: Message, *, timeout: float | None = None
     ) -> Reply:
         """Send *message*, return the reply; *timeout* in seconds covers the whole."""
-        raise _unsupported(self, "send")
+        raise unsupported(self, "send")
 
     async def asend(
         self, peer: Peer, message: Message, *, timeout: float | None = None
     ) -> Reply:
         """Async form of `send`."""
-        raise _unsupported(self, "send")
+        raise unsupported(self, "send")
 
     def receive(self, peer: Peer, *, timeout: float | None = None) -> Reply:
         """Fetch what *peer* has to give; an HTTP transport does a GET."""
-        raise _unsupported(self, "receive")
+        raise unsupported(self, "receive")
 
     async def areceive(self, peer: Peer, *, timeout: float | None = None) -> Reply:
         """Async form of `receive`."""
-        raise _unsupported(self, "receive")
+        raise unsupported(self, "receive")
 
     def send_many(
         self,
@@ -159,8 +159,8 @@ class TransportPlugin(BasePlugin):
             deadline: Seconds for all; who has no turn by then fails as ``late`` with
                 ``delivered=False``.
             limit: How many peers have their turn at once.
-            repeatable: The message may be sent twice: a connection that is refused or
-                cut, and 429 or 503, are tried again, up to twice, within the limits.
+            repeatable: It may be sent twice: a connection that is refused or cut, 429
+                and 503 are tried again, up to twice, in the limits (`Retry-After` too).
 
         Returns:
             An iterator of `Outcome`; closing it, or leaving its ``with``, cancels what
@@ -219,7 +219,7 @@ class TransportPlugin(BasePlugin):
             Entered, the head of the reply and then its body; leaving the ``with``
             frees the connection.
         """
-        raise _unsupported(self, "stream")
+        raise unsupported(self, "stream")
 
     def astream(
         self,
@@ -230,7 +230,7 @@ class TransportPlugin(BasePlugin):
         timeout: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncStream]:
         """Async form of `stream`."""
-        raise _unsupported(self, "stream")
+        raise unsupported(self, "stream")
 
     def serve(
         self,
@@ -249,7 +249,7 @@ class TransportPlugin(BasePlugin):
             port: 0: one that is free.
             ready: Called with the URL once requests are taken.
         """
-        raise _unsupported(self, "serve")
+        raise unsupported(self, "serve")
 
     async def aserve(
         self,
@@ -260,7 +260,16 @@ class TransportPlugin(BasePlugin):
         ready: Callable[[str], None] | None = None,
     ) -> None:
         """Async form of `serve`: it ends when its task is cancelled."""
-        raise _unsupported(self, "serve")
+        raise unsupported(self, "serve")
+
+    def limited_to(self, allow: Allow) -> TransportPlugin:
+        """Return this transport with connections of its own, made only if they may be.
+
+        For whoever sends where somebody else wants to: to the target of a redirect, or
+        for a plugin that is confined. It is shut down with this one, or before; *allow*
+        is asked before each connection, see `btplug.network.Allow`.
+        """
+        raise unsupported(self, "check addresses")
 
     def health(self) -> Health:
         """Tell whether the transport can be used; the base says yes."""
@@ -283,16 +292,6 @@ class TransportPlugin(BasePlugin):
 
 
 _PAIRS = (("send", "asend"), ("receive", "areceive"), ("serve", "aserve"))
-
-
-def _unsupported(plugin: BasePlugin, what: str) -> Unsupported:
-    context = getattr(plugin, "context", None)
-    name = (context and context.plugin) or type(plugin).__name__
-    return Unsupported(
-        f"{name} does not {what}",
-        fix=f"use a transport that can {what}",
-        delivered=False,
-    )
 
 
 def has_send(cls: type[TransportPlugin]) -> bool:

@@ -174,7 +174,7 @@ def then_close(data):
 @contextmanager
 def open_http(**config):
     """Start the shipped HTTP transport with its own context; nothing may leak."""
-    before = _held()
+    before = held()
     for key, value in config.items():
         os.environ[f"BTPLUG_HTTP__{key.upper()}"] = str(value)
     context = Context()
@@ -189,10 +189,10 @@ def open_http(**config):
         errors = registry.shut_down()
         context.close()
         assert not errors, errors
-        _settle(before)
+        settle(before)
 
 
-def _held():
+def held():
     """Return btplug's threads and, where the system tells, all sockets."""
     held = {thread.name for thread in threading.enumerate() if "btplug" in thread.name}
     for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
@@ -201,10 +201,10 @@ def _held():
     return {one for one in held if one.startswith(("btplug", "socket:"))}
 
 
-def _settle(before):
+def settle(before):
     """Fail if more is held than *before*; what a server closes may take a moment."""
     until = time.monotonic() + 5
-    while left := _held() - before:
+    while left := held() - before:
         assert time.monotonic() < until, f"left behind: {left}"
         time.sleep(0.005)
 

@@ -596,7 +596,7 @@ def test_one_address_has_so_many_connections(transport):
 
 def _connections():
     """Return how many sockets this process has."""
-    return sum(one.startswith("socket:") for one in hostile_server._held())
+    return sum(one.startswith("socket:") for one in hostile_server.held())
 
 
 def _settled(condition):

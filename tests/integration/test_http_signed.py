@@ -6,7 +6,7 @@ import time
 
 import hostile_server
 import pytest
-from hostile_server import OK, Hostile, answering, recording
+from hostile_server import OK, Hostile, answering, open_http, recording
 
 from btplug import Context, Message, Peer, Request, TransportPluginRegistry
 from btplug.dialects import V10, BtAuth1, load_signer
@@ -105,6 +105,47 @@ def test_what_is_asked_again_on_a_new_connection_is_signed_anew(form):
     verifier = BtAuth1(BOB)
     for data in sent:
         assert verifier.incoming(request_of(data), time.time_ns()).hotkey
+
+
+BUSY = {
+    "cut": b"",
+    "503": b"HTTP/1.1 503 X\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n",
+    "429 and a date": b"HTTP/1.1 429 X\r\nContent-Length: 0\r\n"
+    b"Retry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("first", BUSY)
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_each_try_of_a_fanout_is_signed_afresh_and_made_only_if_it_may(
+    first, repeatable
+):
+    seen = []
+
+    def script(line):
+        while data := line.request():
+            seen.append(data)
+            if len(seen) > 1:
+                line.send(OK)
+            elif not BUSY[first]:
+                return
+            else:
+                line.send(BUSY[first])
+
+    with open_http(dialects=KEYS) as http, Hostile(script) as server:
+        peer = Peer(server.url, hotkey=BOB.hotkey)
+        message = Message(body=b"once")
+        (outcome,) = http.send_many([peer], message, repeatable=repeatable)
+
+    assert outcome.attempts == len(seen) == (2 if repeatable else 1)
+    verifier = BtAuth1(BOB)
+    for data in seen:  # two with one nonce would be a replay
+        assert verifier.incoming(request_of(data), time.time_ns()).hotkey
+    if repeatable:
+        assert outcome.reply.ok
+    else:
+        assert (outcome.failure is not None) is (first == "cut")
+        assert outcome.reply or outcome.failure.delivered is None
 
 
 def test_the_peer_may_ask_for_another_dialect(form):

@@ -1,4 +1,4 @@
-"""Servers that are slow or say nothing: S01 to S05 of servers.md, in both forms."""
+"""Time limits; servers that say nothing or too slowly are in test_servers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import hostile_server
 import pytest
 from hostile_server import OK, Hostile, answering
 
-from btplug.errors import Cut, Late, TooLarge
+from btplug.errors import Cut, Late
 
 form, open_form = hostile_server.form, hostile_server.open_form
 
 LIMIT = 0.4  # seconds
-GUARD = 0.6  # seconds later the call must have ended, on a busy machine
+GUARD = 4  # seconds later the call must have ended, on a busy machine
 
 
 @pytest.fixture
@@ -33,89 +33,9 @@ def late(form):
     return call
 
 
-def test_dripping_headers_end_at_the_deadline(late):
-    def script(line):
-        line.request()
-        line.drip(b"HTTP/1.1 200 OK\r\nX-Slow: a", 0.05)
-
-    error = late(script)
-
-    assert error.what.startswith("waited 0.4 s for the reply headers: ")
-    assert error.what.endswith(" bytes had arrived")
-    assert error.delivered is None
-
-
-def test_a_dripping_body_ends_at_the_deadline_and_says_how_far_it_came(late):
-    def script(line):
-        line.request()
-        line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        line.drip(b"x", 0.05)
-
-    error = late(script)
-
-    assert "waited 0.4 s for the reply body: got " in error.what
-    assert error.what.endswith(" of 1,000 bytes")
-
-
-def test_a_silent_server_ends_at_the_deadline(late):
-    error = late(lambda line: line.request() and line.wait())
-
-    assert error.what == "waited 0.4 s for the reply headers: no bytes had arrived"
-    assert "timeout" in error.fix
-
-
-def test_slowly_repeated_100_continue_ends_at_the_deadline(late):
-    def script(line):
-        line.request()
-        while line.wait(0.05):
-            line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    assert "reply headers" in late(script).what
-
-
-def test_endless_100_continue_ends_at_the_limit_for_headers(form):
-    def script(line):
-        line.request()
-        while line.wait(0):
-            line.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
-
-    with Hostile(script) as server, pytest.raises(TooLarge, match="and no end"):
-        form.send(server.url, timeout=5)
-
-
 def test_one_100_continue_before_the_reply_is_passed_over(form):
     with Hostile(answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)) as server:
         assert form.send(server.url).body == b"ok"
-
-
-def test_slowly_dripping_chunks_end_at_the_deadline(late):
-    def script(line):
-        line.request()
-        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while line.wait(0.05):
-            line.send(b"1\r\nx\r\n")
-
-    assert late(script).what.endswith("bytes, and no end")
-
-
-def test_endless_chunks_end_at_the_limit_for_bodies(open_form):
-    def script(line):
-        line.request()
-        line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while line.wait(0):
-            line.send(b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n")
-
-    with (
-        open_form(max_body=1_000_000) as form,
-        Hostile(script) as server,
-        pytest.raises(TooLarge) as caught,
-    ):
-        form.send(server.url, timeout=20)
-
-    assert caught.value.what == (
-        "found more than 1,000,000 bytes, expected at most 1,000,000 bytes"
-    )
-    assert "http.max_body" in caught.value.fix
 
 
 def test_a_server_that_takes_a_message_slowly_ends_at_the_deadline(late):

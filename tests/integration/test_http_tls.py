@@ -6,21 +6,18 @@ import logging
 import shutil
 import ssl
 import subprocess
-import time
 
 import hostile_server
 import pytest
 from hostile_server import (
     OK,
-    Form,
     Hostile,
     answering,
-    open_http,
     recording,
     then_close,
 )
 
-from btplug.errors import BadReply, Late, Refused
+from btplug.errors import BadReply, Refused
 
 form, open_form = hostile_server.form, hostile_server.open_form
 
@@ -102,73 +99,6 @@ def _refusal(form, server, **keywords):
     return caught.value
 
 
-def test_an_unknown_authority_is_refused(form, good):
-    seen = []
-    with Hostile(recording(seen), tls=good) as server:
-        error = _refusal(form, server)
-
-    assert error.what == (
-        "the certificate of 127.0.0.1 is not accepted: its authority is not known"
-    )
-    assert error.fix == ("give its authority with: btplug config set http.ca_file FILE")
-    assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
-    assert seen == []
-
-
-@pytest.mark.parametrize(
-    ("names", "options", "why"),
-    [
-        ("IP:127.0.0.1", {"signed": False}, "it is self-signed"),
-        ("IP:127.0.0.1", {"days": -1}, "it has expired"),
-        ("IP:127.0.0.9", {}, "it is for another address"),
-        ("DNS:example.org", {}, "it is for another address"),
-    ],
-)
-def test_a_bad_certificate_is_refused_and_the_message_says_which(
-    trusting, authority, names, options, why
-):
-    context = authority.context("bad", names, **options)
-    with Hostile(answering(OK), tls=context) as server:
-        error = _refusal(trusting, server)
-
-    assert error.what == f"the certificate of 127.0.0.1 is not accepted: {why}"
-
-
-def test_a_certificate_for_another_name_is_refused(trusting, authority):
-    context = authority.context("other", "DNS:example.org")
-    with Hostile(answering(OK), tls=context, name="localhost") as server:
-        error = _refusal(trusting, server)
-
-    assert error.what.endswith("of localhost is not accepted: it is for another host")
-
-
-def test_plain_http_behind_https_is_told_apart(form):
-    with (
-        Hostile(lambda line: line.send(OK) or line.wait(1)) as server,
-        pytest.raises(Refused) as caught,
-    ):
-        form.receive(server.url.replace("http:", "https:"), timeout=5)
-
-    assert caught.value.what.startswith(
-        "127.0.0.1 does not speak TLS, perhaps plain HTTP"
-    )
-    assert "http://" in caught.value.fix
-
-
-def test_plain_http_that_waits_behind_https_is_late_and_the_fix_names_it(form):
-    with Hostile(lambda line: line.wait()) as server:
-        began = time.monotonic()
-        with pytest.raises(Late) as caught:
-            form.receive(server.url.replace("http:", "https:"), timeout=0.4)
-        assert time.monotonic() - began < 0.8
-
-    assert caught.value.what == (
-        "waited 0.4 s for the TLS handshake with 127.0.0.1: no bytes had arrived"
-    )
-    assert "perhaps it is http://" in caught.value.fix
-    assert caught.value.delivered is False
-
-
 def test_a_connection_closed_in_the_handshake_is_refused(form):
     with (
         Hostile(lambda line: line.sock.recv(10)) as server,
@@ -184,23 +114,6 @@ def test_tls_behind_http_is_told_apart(form):
 
     assert caught.value.what == "found TLS, expected plain HTTP"
     assert "https://" in caught.value.fix
-
-
-def test_the_environment_neither_adds_authorities_nor_gets_keys(
-    form, good, authority, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    monkeypatch.setenv("SSL_CERT_DIR", str(authority.folder))
-    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
-    with Hostile(answering(OK), tls=good) as server:
-        _refusal(form, server)
-
-    with (
-        open_http(ca_file=authority.file) as transport,
-        Hostile(answering(OK), tls=good) as server,
-    ):
-        assert Form(form.kind, transport).receive(server.url).ok
-    assert not (tmp_path / "keys").exists()
 
 
 def test_only_a_key_with_a_frightening_name_switches_the_check_off(

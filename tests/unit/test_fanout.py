@@ -228,6 +228,30 @@ def test_a_busy_peer_is_asked_again_after_the_time_it_names(wire):
     assert (too_long.reply.status, too_long.attempts) == (503, 1)
 
 
+def test_a_peer_may_name_a_date(wire):
+    past, far = "Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"
+    (again,) = wire.send_many(peers(f"busy-{past}"), MESSAGE, repeatable=True)
+    (not_now,) = wire.send_many(peers(f"busy-{far}"), MESSAGE, repeatable=True)
+
+    assert (again.reply.status, again.attempts) == (200, 2)
+    assert (not_now.reply.status, not_now.attempts) == (503, 1)
+
+
+@pytest.mark.parametrize("rest", ["9999999", "13", "99999999999"])
+def test_without_any_limit_no_peer_can_have_us_wait_for_days(wire, rest):
+    (outcome,) = wire.send_many(peers(f"busy-{rest}"), MESSAGE, repeatable=True)
+
+    assert (outcome.reply.status, outcome.attempts) == (503, 1)
+
+
+def test_the_time_for_all_bounds_what_a_peer_names(wire):
+    given = peers("busy-60", "ok")
+    found = list(wire.send_many(given, MESSAGE, repeatable=True, deadline=30))
+
+    assert sorted(outcome.reply.status for outcome in found) == [200, 503]
+    assert [outcome.attempts for outcome in found] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("limits", "what"),
     [

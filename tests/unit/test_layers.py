@@ -17,6 +17,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"outcome", "codecs"},
     {"dialects"},
     {"serving"},
+    {"_retry"},
     {"_fanout"},
     {"_outcomes"},
     {"manifest", "_secrets", "_fields"},

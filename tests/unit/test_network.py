@@ -12,6 +12,7 @@ from btplug.errors import UsageError
 from btplug.network import (
     bracket,
     free_port,
+    is_public,
     join_url,
     parse_address,
     parse_url,
@@ -197,3 +198,40 @@ def test_a_request_target_is_printable_ascii_and_stays_itself(text):
 )
 def test_an_address_is_counted_as_its_host(host, sender):
     assert sender_of(host) == sender
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "2001:4860:4860::8888", "::ffff:8.8.8.8",
+     "64:ff9b::8.8.8.8"],
+)  # fmt: skip
+def test_an_address_of_the_open_internet_is_public(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.1.2.3", "172.16.0.1",
+        "172.31.255.255", "192.168.0.1", "169.254.169.254", "100.64.0.1", "192.0.0.1",
+        "192.0.2.1", "198.18.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1",
+        "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00::1",
+        "fec0::1", "ff02::1", "2001:db8::1", "100::1", "::7f00:1", "::8.8.8.8",
+        "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:0.0.0.0", "::ffff:0:8.8.8.8",
+        "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::8.8.8.8",
+        "2002:7f00:1::1", "2002:808:808::1", "2001:0:808:808::1", "5f00::1", "4000::1",
+        "", "localhost", "2130706433", "0x7f.1", "127.1", "8.8.8.8 ", "8.8.8.8:80",
+        "[2606:4700::1111]", "%eth0",
+    ],
+)  # fmt: skip
+def test_any_other_address_and_what_is_none_is_not(address):
+    assert not is_public(address)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_an_ipv4_address_is_as_public_in_the_forms_of_ipv6(number):
+    from ipaddress import IPv4Address
+
+    address = IPv4Address(number)
+    assert is_public(f"::ffff:{address}") is is_public(str(address))
+    assert is_public(f"64:ff9b::{address}") is is_public(str(address))

@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 
 CODINGS = ("gzip", "x-gzip", "deflate")
 _STEP = 1024 * 1024
+# A decoder copies what follows the end of its data, for each member anew.
+_SLICE = 64 * 1024
+# An empty one has 20 bytes and costs as much as thousands of them elsewhere.
+_MEMBERS = 4096
 
 
 class Undecodable(ValueError):
@@ -26,7 +30,7 @@ def decode(data: bytes, coding: str, limit: int, tick: Callable[[], object]) -> 
     Args:
         coding: One of CODINGS.
         limit: Bytes that the result may have.
-        tick: Called for every MiB; may raise to stop.
+        tick: Called at least for every MiB; may raise to stop.
 
     Raises:
         Undecodable: It is no such data, or ends early.
@@ -42,27 +46,31 @@ def decode(data: bytes, coding: str, limit: int, tick: Callable[[], object]) -> 
 
 
 def _pieces(data: bytes, coding: str) -> Iterator[bytes]:
-    """Yield the decoded data, at most 1 MiB at a time."""
+    """Yield the decoded data, at most 1 MiB at a time, or nothing of it yet."""
     if coding == "deflate":
         # The standard means zlib's format; some servers send the bare one.
         bare = len(data) < 2 or data[0] & 15 != 8 or (data[0] << 8 | data[1]) % 31
         bits = -zlib.MAX_WBITS if bare else zlib.MAX_WBITS
     else:
         bits = zlib.MAX_WBITS | 16
-    rest = data
-    while rest:
-        decoder = zlib.decompressobj(bits)
-        while not decoder.eof:
+    decoder, members = zlib.decompressobj(bits), 1
+    for start in range(0, len(data), _SLICE):
+        rest = data[start : start + _SLICE]
+        while rest or not decoder.eof:
+            if decoder.eof:
+                # A gzip file may have several members; anything else is foreign.
+                if coding == "deflate" or rest[:1] != b"\x1f":
+                    raise Undecodable("more follows after its end")
+                decoder, members = zlib.decompressobj(bits), members + 1
+                if members > _MEMBERS:
+                    raise Undecodable(f"it has more than {_MEMBERS:,} members")
             try:
                 piece = decoder.decompress(rest, _STEP)
             except zlib.error as exc:
                 raise Undecodable(str(exc)) from exc
-            rest = decoder.unconsumed_tail
-            if piece:
-                yield piece
-            elif not rest and not decoder.eof:
-                raise Undecodable("it ends early")
-        # A gzip file may have several members; anything else after the end is foreign.
-        rest = decoder.unused_data
-        if rest and (coding == "deflate" or not rest.startswith(b"\x1f\x8b")):
-            raise Undecodable("more follows after its end")
+            yield piece
+            rest = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+            if not piece and not rest:
+                break
+    if not decoder.eof:
+        raise Undecodable("it ends early")

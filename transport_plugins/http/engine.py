@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from btplug import Message, Peer, Reply
     from btplug.dialects import Dialects
+    from btplug.network import Allow
 
     from .exchange import Exchange
     from .pool import Pool
@@ -36,9 +37,9 @@ _IDLE = 20  # idle connections kept at most
 class Direct(httpx.BaseTransport):
     """httpx's sync transport."""
 
-    def __init__(self, config: HTTPConfig, trust: Trust) -> None:
+    def __init__(self, config: HTTPConfig, trust: Trust, allow: Allow | None) -> None:
         self.pool = httpcore.ConnectionPool(
-            network_backend=SyncBackend(), **_options(config, trust)
+            network_backend=SyncBackend(allow), **_options(config, trust)
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -82,7 +83,8 @@ class Engine:
 
     def __init__(self, config: HTTPConfig) -> None:
         self._config, self._trust = config, Trust(config)
-        self._sync = Direct(config, self._trust)
+        self._allow: Allow | None = None
+        self._sync = Direct(config, self._trust, None)
         self._pool: Pool | None = None
         self._dialects: Dialects | None = None
         if config.dialects:
@@ -147,12 +149,24 @@ class Engine:
         finally:
             source.close()
 
+    def limited(self, allow: Allow) -> Engine:
+        """Return one with the same keys, and connections of its own."""
+        from copy import copy
+
+        made, outer = copy(self), self._allow
+        made._allow = allow
+        if outer is not None:
+            made._allow = lambda *place: outer(*place) and allow(*place)
+        made._sync = Direct(self._config, self._trust, made._allow)
+        made._pool = None
+        return made
+
     def pool(self) -> Pool:
         """Return the connections of the async form; they belong to one loop."""
         if self._pool is None:
             from .pool import Pool
 
-            self._pool = Pool(self._config, self._trust)
+            self._pool = Pool(self._config, self._trust, self._allow)
         return self._pool
 
     def state(self) -> str:

@@ -215,8 +215,16 @@ class Exchange:
             BadReply: They do not say clearly where the body ends.
             TooLarge: They, or the body they announce, are more than the limit.
         """
+        head = self.head[: max(0, self._end)].lower()
+        # httptools takes RTSP and ICE too, and line breaks before any of them.
+        if not head.startswith(b"http/"):
+            raise BadReply(
+                f"found no HTTP reply: it begins with {self.head[:80]!r}",
+                where=self.out.place.shown,
+                fix="check that an HTTP server answers there",
+            )
         # h11 takes two that agree for one, and shows one.
-        if self.head[: max(0, self._end)].lower().count(b"\ncontent-length:") > 1:
+        if head.count(b"\ncontent-length:") > 1:
             raise BadReply(
                 "found two Content-Length headers, expected one",
                 where=self.out.place.shown,

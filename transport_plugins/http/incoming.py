@@ -59,7 +59,9 @@ class Incoming:
             if not text.isprintable() and _CONTROL.search(text):
                 raise self._bad(f"found control characters in the header {key!r}")
             headers.append((key, text))
-            named.setdefault(key.lower(), text)
+            if (low := key.lower()) in _LISTS and low in named:
+                text = f"{named.pop(low)}, {text}"
+            named.setdefault(low, text)
         if size > config.max_head:
             raise self._large("max_head", f"found {size:,} bytes of headers", "bytes")
         self.headers = tuple(headers)
@@ -168,6 +170,8 @@ class Incoming:
         return BadReply(what, where=self._shown, fix=_OWNER)
 
 
+# Repeated, these are one list (RFC 9110, 5.3); of all others the first one counts.
+_LISTS = ("transfer-encoding", "content-encoding")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from btplug import Health, Message, Peer, Reply
     from btplug.message import Buffer, Handler
+    from btplug.network import Allow
     from btplug.serving import Application
     from btplug.transport import AsyncStream
 
@@ -33,6 +34,7 @@ class HTTPTransportPlugin(TransportPlugin):
     Config = HTTPConfig
     _engine: Engine | None = None
     _servers: Servers | None = None
+    _limited: tuple[HTTPTransportPlugin, ...] = ()
 
     def initialize(self, config: HTTPConfig) -> None:
         # Imported here: whoever only reads the class or its Config needs no httpx.
@@ -93,6 +95,32 @@ class HTTPTransportPlugin(TransportPlugin):
         self._open()
         await self._serving().run(handler, host, port, ready)
 
+    def limited_to(self, allow: Allow) -> HTTPTransportPlugin:
+        """Return this transport with connections of its own, made only if they may be.
+
+        *allow* is asked with the very address that is then connected to: a name that
+        stands for another one a moment later changes nothing.
+
+        Raises:
+            Unsupported: There is a proxy, which looks names up by itself.
+        """
+        engine = self._open()
+        if self._config.proxy:
+            from btplug.errors import Unsupported
+
+            raise Unsupported(
+                "addresses cannot be checked behind a proxy, which looks names up",
+                fix="do without http.proxy",
+                delivered=False,
+            )
+        from copy import copy
+
+        limited = copy(self)
+        limited._engine, limited._servers = engine.limited(allow), None
+        limited._limited = ()
+        self._limited += (limited,)
+        return limited
+
     def health(self) -> Health:
         from btplug import Health
 
@@ -101,6 +129,9 @@ class HTTPTransportPlugin(TransportPlugin):
         return Health(ok=True, detail=self._engine.state())
 
     def shutdown(self) -> None:
+        limited, self._limited = self._limited, ()
+        for one in limited:
+            one.shutdown()
         engine, self._engine = self._engine, None
         servers, self._servers = self._servers, None
         if servers is not None and servers.count:

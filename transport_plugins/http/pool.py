@@ -16,6 +16,7 @@ from .watch import Watch
 
 if TYPE_CHECKING:
     from btplug import Reply
+    from btplug.network import Allow
 
     from .exchange import Exchange
     from .reach import Address, Found
@@ -39,8 +40,10 @@ class Pool:
         idle: How many of them wait for the next exchange.
     """
 
-    def __init__(self, config: HTTPConfig, trust: Trust) -> None:
-        self._keep, self._trust = config.keep_alive, trust
+    def __init__(
+        self, config: HTTPConfig, trust: Trust, allow: Allow | None = None
+    ) -> None:
+        self._keep, self._trust, self.allow = config.keep_alive, trust, allow
         self._most = _affordable(config.connections)
         self.count = self.idle = 0
         self._idle: dict[Origin, deque[Connection]] = {}

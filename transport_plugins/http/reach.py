@@ -6,9 +6,13 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from btplug.errors import NotAllowed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol, TypeAlias
+
+    from btplug.network import Allow
 
     from .exchange import Exchange
 
@@ -18,7 +22,13 @@ if TYPE_CHECKING:
     Found: TypeAlias = list[Address] | OSError
 
     class IO(Protocol[T_co]):
-        """What a sync and an async backend do each in their way."""
+        """What a sync and an async backend do each in their way.
+
+        Attributes:
+            allow: Whether an address may be connected to; None: any may.
+        """
+
+        allow: Allow | None
 
         async def look_up(self, host: str, port: int, left: float) -> list[Address]: ...
         async def dial(self, address: Address, left: float) -> T_co: ...
@@ -31,6 +41,8 @@ async def reach(io: IO[T], exchange: Exchange, host: str, port: int) -> T:
     """Connect to the first address of *host* that answers."""
     exchange.connecting(host, port)
     addresses = await io.look_up(host, port, exchange.left())
+    if io.allow is not None:
+        addresses = _allowed(io.allow, exchange, host, port, addresses)
     exchange.phase = "connect"
     failed: OSError = OSError("it has no address")
     for index, address in enumerate(addresses):
@@ -41,6 +53,29 @@ async def reach(io: IO[T], exchange: Exchange, host: str, port: int) -> T:
         except OSError as exc:
             failed = exc
     raise failed
+
+
+def _allowed(
+    allow: Allow, exchange: Exchange, host: str, port: int, addresses: list[Address]
+) -> list[Address]:
+    """Return the addresses that may be connected to; these are, and no others.
+
+    Raises:
+        NotAllowed: None may.
+    """
+    found = [one for one in addresses if allow(host, port, one[1][0])]
+    if found or not addresses:
+        return found
+    from btplug.logs import escape
+
+    shown = ", ".join(dict.fromkeys(one[1][0] for one in addresses[:4]))
+    of = "" if shown == host else f" of {escape(host)}"
+    raise NotAllowed(
+        f"the address {shown}{of} is not allowed",
+        where=exchange.out.place.shown,
+        fix="whoever lends the transport has to allow it",
+        delivered=False,
+    )
 
 
 def numeric(host: str, port: int) -> list[Address]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from btplug.errors import NotAllowed, UsageError
 
-from .flow import FOREIGN, Stale
+from .flow import carry
 from .request import Flow
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class HTTPStream:
 
     def __init__(self, pool: Pool, exchange: Exchange, source: Source) -> None:
         self._pool, self._exchange, self._source = pool, exchange, source
+        # Chunks that were read are gone.
+        exchange.safe = exchange.safe and not source.sends
         self._sink = Sink()
         self._task: asyncio.Task[None] | None = None
 
@@ -122,30 +124,18 @@ class HTTPStream:
             yield part
 
     async def _carry(self) -> None:
-        exchange = self._exchange
         try:
-            while True:
-                try:
-                    await self._once()
-                except Stale:
-                    exchange.restart()
-                    continue
-                self._sink.end()
-                return
-        except FOREIGN as exc:
-            from .trouble import error_of
-
-            error = error_of(exchange, exc, late=False, proxy=False)
-            error.__cause__ = exc
-            self._sink.end(error)
+            await carry(self._once, self._exchange)
         # What the source of the chunks raises is the caller's own.
         except BaseException as exc:
             self._sink.end(exc)
             if isinstance(exc, asyncio.CancelledError):
                 raise
+        else:
+            self._sink.end()
 
-    async def _once(self) -> None:
-        pool, exchange = self._pool, self._exchange
+    async def _once(self, exchange: Exchange) -> None:
+        pool = self._pool
         connection = pool.kept(exchange) or await pool.opened(exchange)
         self._sink.connection = connection
         try:

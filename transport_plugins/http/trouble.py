@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from btplug.errors import BadReply, Cut, Late, Refused, TransportError
+from btplug.errors import BadReply, Cut, Late, Refused, TooLarge, TransportError
 from btplug.logs import escape
 
 from .exchange import BEFORE
@@ -26,6 +26,7 @@ _PHASES = {
     "headers": "the reply headers",
     "body": "the reply body",
 }
+_OWNER = "report it to the owner of the peer"
 _RAISE = "raise the limit: timeout=, --timeout or btplug config set http.timeout N"
 
 
@@ -111,11 +112,20 @@ def _unreached(
 
 def _garbled(exchange: Exchange, exc: Exception) -> TransportError:
     came, reason = bytes(exchange.head[:80]), escape(str(exc)[:120])
+    # How h11 says that it holds no more of something that does not end.
+    if getattr(exc.__context__, "error_status_hint", 0) == 431:
+        return TooLarge(
+            "found trailers or chunk extensions and no end",
+            where=exchange.out.place.shown,
+            fix=_OWNER,
+        )
     if came[:2] in (b"\x15\x03", b"\x16\x03"):
         what, fix = "found TLS, expected plain HTTP", "write https:// in the URL"
     elif exchange.phase == "body":
-        what = f"found a body that breaks the rules of HTTP ({reason})"
-        fix = "report it to the owner of the peer"
+        what, fix = f"found a body that breaks the rules of HTTP ({reason})", _OWNER
+    elif came.startswith(b"HTTP/"):
+        what = f"found headers that break the rules of HTTP ({reason}): {came!r}"
+        fix = _OWNER
     else:
         what = f"found no HTTP reply ({reason}): it begins with {came!r}"
         fix = "check that an HTTP server answers there"

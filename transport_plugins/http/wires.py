@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
+    from btplug.network import Allow
+
     from .exchange import Exchange
     from .reach import Address, Found
     from .tls import Trust
@@ -167,6 +169,9 @@ class SyncWire(Wire, httpcore.NetworkStream):
 
 class SyncBackend(httpcore.NetworkBackend):
     """Connects; see IO."""
+
+    def __init__(self, allow: Allow | None) -> None:
+        self.allow = allow
 
     def connect_tcp(
         self,
