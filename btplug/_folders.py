@@ -28,6 +28,11 @@ class Folders(NamedTuple):
         """Folder with one empty file for each disabled plugin."""
         return os.path.join(self.config, "disabled")
 
+    @property
+    def trust(self) -> str:
+        """Folder with what the operator accepted; nobody else's business."""
+        return os.path.join(self.config, "trust")
+
     def written(self, owner: str) -> str:
         """Folder with one file for each key that ``config set`` wrote for *owner*."""
         return os.path.join(self.config, "settings", owner)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from btplug._calls import Call, Timed, guarded
-from btplug._loader import check_class, load, manifest_of, unload
+from btplug._loader import check_class, load, manifest_of, pin, unload
 from btplug.errors import (
     BtplugError,
     ConfigError,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from btplug._loop import HomeLoop
+    from btplug._pinned import Pinned
     from btplug.context import Context
 
 T = TypeVar("T", bound=BasePlugin)
@@ -36,6 +37,7 @@ class Life(Generic[T]):
 
     Attributes:
         call: What executes it; None while it is not live.
+        pinned: Its bytes, as they were read; None where Python's own import has them.
         error: Why it is broken; raised again at every later use.
         removed: Deregistered: it is not started again, whoever still holds it.
         since: When it became live, by the monotonic clock.
@@ -44,7 +46,7 @@ class Life(Generic[T]):
 
     __slots__ = (
         "_config", "_context", "_loaded", "_lock", "_loop", "_stop_limit", "call",
-        "cls", "error", "manifest", "plugin", "removed", "seconds", "since",
+        "cls", "error", "manifest", "pinned", "plugin", "removed", "seconds", "since",
     )  # fmt: skip
 
     def __init__(
@@ -55,8 +57,9 @@ class Life(Generic[T]):
         *,
         cls: type[T] | None = None,
         plugin: T | None = None,
+        pinned: Pinned | None = None,
     ) -> None:
-        self.manifest = manifest
+        self.manifest, self.pinned = manifest, pinned
         self.cls, self.plugin = cls, plugin
         self.call: Call | None = None
         self.removed = self._loaded = False
@@ -158,12 +161,14 @@ class Life(Generic[T]):
         """Forget the code, if it was loaded here."""
         if self._loaded:
             self._loaded = False
-            unload(self.manifest)
+            unload(self.manifest, self.pinned)
 
     def _load(self) -> None:
         if self.cls is None:
+            self.pinned = self.pinned or pin(self.manifest)
             self._loaded = True
-            self.cls = cast("type[T]", load(self.manifest))
+            home = self._context.settings.home
+            self.cls = cast("type[T]", load(self.manifest, self.pinned, home))
 
     def _initialise(self) -> tuple[T, Call]:
         # Read before anything is open: a wrong limit must not leave it open.
