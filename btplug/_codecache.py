@@ -26,14 +26,18 @@ _KEY = 32
 
 
 class CodeCache:
-    """The compiled modules of one plugin.
+    """The code of one plugin: its bytes, and what was compiled from them before.
+
+    Args:
+        home: Where compiled code is kept; None: nowhere.
 
     Attributes:
+        pinned: The bytes.
         manifest: What was kept of it with the code, as plain values.
     """
 
     def __init__(self, home: Folders | None, pinned: Pinned) -> None:
-        self._pinned, self._home = pinned, home
+        self.pinned, self._home = pinned, home
         self._codes: dict[str, bytes] = {}
         self._fresh = False
         self.manifest: tuple[Any, ...] | None = None
@@ -82,15 +86,15 @@ class CodeCache:
         if found := self._codes.get(path):
             code: CodeType = marshal.loads(found)
             return code
-        source = self._pinned.files[path]
-        code = compile(source, self._pinned.place(path), "exec", dont_inherit=True)
+        source = self.pinned.files[path]
+        code = compile(source, self.pinned.place(path), "exec", dont_inherit=True)
         self._codes[path] = marshal.dumps(code)
         self._fresh = True
         return code
 
     def compile_all(self) -> None:
         """Compile every file, before a child that cannot write the cache starts."""
-        for path in self._pinned.files:
+        for path in self.pinned.files:
             if path.endswith(".py"):
                 # A file that nothing imports may hold anything.
                 with suppress(SyntaxError, ValueError):

@@ -19,9 +19,9 @@ from btplug.transport import TransportPlugin, has_send
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from btplug._codecache import CodeCache
     from btplug._folders import Folders
     from btplug._modules import Modules
-    from btplug._pinned import Pinned
 
 # How many loads of a folder's package have not been undone, and where they came from.
 _users: dict[str, int] = {}
@@ -31,49 +31,52 @@ _lock = threading.Lock()
 KINDS: Mapping[str, type] = {"cli": CLIPlugin, "transport": TransportPlugin}
 
 
-def load(
-    manifest: Manifest, pinned: Pinned | None = None, home: Folders | None = None
-) -> type[BasePlugin]:
+def load(manifest: Manifest, code: CodeCache | None = None) -> type[BasePlugin]:
     """Import the plugin's code and return the class its entry names.
 
     A folder is imported as a package of its own, so files beside the entry are
     reached by relative imports and nothing is put on `sys.path`.
 
     Args:
-        pinned: Its bytes, where they were read before; see `pin`.
-        home: Where compiled code is kept.
+        code: Its bytes, where they were read before; see `pin`.
 
     Raises:
         PluginLoadError: The code fails, exits, or does not hold that class; the
             message has the file and line where it happened.
     """
     module, _, attribute = manifest.entry.partition(":")
-    pinned = pinned or pin(manifest)
-    _check_file(manifest, pinned, module)
-    package = _enter(manifest, pinned, home)
+    code = code or pin(manifest)
+    _check_file(manifest, code, module)
+    package = _enter(manifest, code)
     try:
         found = getattr(import_module(f"{package}.{module}"), attribute, None)
     # Whatever a plugin raises, exits included, is that plugin's failure alone.
     except BaseException as exc:
         raise _failed(manifest, exc) from exc
-    if finder := _finders.get(package):
-        finder.cache.keep()
+    if code is not None:
+        code.keep()
     where = manifest.path if found is None else _code_file(manifest)
     check_class(found, manifest.kind, attribute, where)
     assert isinstance(found, type)
     return found
 
 
-def pin(manifest: Manifest) -> Pinned | None:
-    """Read the folder of a plugin whose bytes nobody has checked.
+def pin(manifest: Manifest, home: Folders | None = None) -> CodeCache | None:
+    """Read the folder of a plugin that nobody was asked about.
 
-    None for what comes with btplug, or is installed: Python's own import has them.
+    Args:
+        home: Where compiled code is kept.
+
+    Returns:
+        None for what comes with btplug, or is installed: Python's own import has it.
     """
     if manifest.package or manifest.source == "shipped":
         return None
+    # Imported here: what is shipped does without.
+    from btplug._codecache import CodeCache
     from btplug._pinned import read_folder
 
-    return read_folder(manifest.root, checked=False)
+    return CodeCache(home, read_folder(manifest.root, checked=False))
 
 
 def check_class(found: object, kind: str, name: str, where: str) -> None:
@@ -158,49 +161,47 @@ def manifest_of(cls: type, kind: str) -> Manifest:
     )
 
 
-def _enter(manifest: Manifest, pinned: Pinned | None, home: Folders | None) -> str:
+def _enter(manifest: Manifest, code: CodeCache | None) -> str:
     """Make the plugin's package importable and return its name."""
-    if pinned is None and manifest.package:
+    if code is None and manifest.package:
         return manifest.package
-    name = _package_name(manifest, pinned)
+    name = _package_name(manifest, code)
     with _lock:
         _users[name] = _users.get(name, 0) + 1
-        if pinned is not None:
+        if code is not None:
             if name not in _finders:
-                # Imported here: what is shipped does without.
-                from btplug._codecache import CodeCache
                 from btplug._modules import Modules
 
-                prefix = "" if manifest.package else f"{name}."
-                _finders[name] = Modules(pinned, prefix, CodeCache(home, pinned))
-                sys.meta_path.insert(0, cast("Any", _finders[name]))
+                finder = Modules(code, "" if manifest.package else f"{name}.")
+                _finders[name] = finder
+                sys.meta_path.insert(0, cast("Any", finder))
             if manifest.package:
                 return manifest.package
         if name not in sys.modules:
             package = ModuleType(name)
-            package.__path__ = [] if pinned else [manifest.root]
+            package.__path__ = [] if code else [manifest.root]
             package.__file__ = os.path.join(manifest.root, "__init__.py")
             sys.modules[name] = package
     return name
 
 
-def _package_name(manifest: Manifest, pinned: Pinned | None) -> str:
+def _package_name(manifest: Manifest, code: CodeCache | None) -> str:
     # Folder and content are part of the name: the same plugin in two folders is two
     # plugins, and so it is after it was changed.
     own = manifest.name.replace("-", "_")
     name = f"_btplug_{manifest.kind}_{own}_{digest(manifest.root)}"
-    return f"{name}_{pinned.digest[3:11]}" if pinned else name
+    return f"{name}_{code.pinned.digest[3:11]}" if code else name
 
 
-def unload(manifest: Manifest, pinned: Pinned | None = None) -> None:
+def unload(manifest: Manifest, code: CodeCache | None = None) -> None:
     """Undo one `load`; after the last, the next reads the plugin's folder again.
 
     Args:
-        pinned: What that load was given; None: whatever was read of the folder.
+        code: What that load was given; None: whatever was read of the folder.
     """
-    name = _package_name(manifest, pinned)
+    name = _package_name(manifest, code)
     with _lock:
-        if pinned is None:
+        if code is None:
             name = next((n for n in _finders if n.startswith(f"{name}_")), name)
         # Registries share the modules: another may import one as late as it likes.
         _users[name] = _users.get(name, 1) - 1
@@ -223,13 +224,13 @@ def _code_file(manifest: Manifest) -> str:
     return package if os.path.isdir(path) else f"{path}.py"
 
 
-def _check_file(manifest: Manifest, pinned: Pinned | None, module: str) -> None:
+def _check_file(manifest: Manifest, code: CodeCache | None, module: str) -> None:
     """Refuse an entry without a file."""
     if manifest.package:
         return
     path = _code_file(manifest)
     inside = os.path.relpath(path, manifest.root).replace(os.sep, "/")
-    if not (inside in pinned.files if pinned else os.path.isfile(path)):
+    if not (inside in code.pinned.files if code else os.path.isfile(path)):
         found = "no regular file" if os.path.lexists(path) else "no such file"
         raise PluginLoadError(
             f"found {found} for the entry {module!r}, expected the plugin's code",

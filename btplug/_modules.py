@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from btplug._codecache import CodeCache
-    from btplug._pinned import Pinned
 
 
 class Modules:
@@ -24,8 +23,9 @@ class Modules:
             files lie as in site-packages.
     """
 
-    def __init__(self, pinned: Pinned, prefix: str, code: CodeCache) -> None:
-        self.pinned, self.prefix, self.cache = pinned, prefix, code
+    def __init__(self, code: CodeCache, prefix: str) -> None:
+        self.pinned, self.prefix, self.cache = code.pinned, prefix, code
+        pinned = code.pinned
         self._folders = {path[:end] for path in pinned.hashes for end in _slashes(path)}
         self._tops = {
             path.partition("/")[0].removesuffix(".py") for path in pinned.hashes

@@ -26,7 +26,8 @@ class Pinned(NamedTuple):
         files: Path below *root*, with ``/``, to content.
         hashes: The same paths to SHA-256, of all files that count.
         digest: Of *hashes*.
-        folders: Where plugin files lie, *root* first: their times tell of new files.
+        folders: Where its files lie, *root* first: their times tell of new files.
+        tag: Of the wheel, where compiled modules make it differ between systems.
     """
 
     root: str
@@ -34,6 +35,7 @@ class Pinned(NamedTuple):
     hashes: dict[str, str]
     digest: str
     folders: tuple[str, ...] = ()
+    tag: str = ""
 
     def place(self, path: str) -> str:
         """Return the whole path of a file."""

@@ -62,7 +62,7 @@ class TrustStore:
 
     def __init__(self, home: Folders) -> None:
         self._folder = home.trust
-        self.path = os.path.join(home.trust, "accepted")
+        self.path = home.accepted
         self._read: dict[str, Accepted] | None = None
 
     def find(self, path: str) -> Accepted | None:

@@ -151,11 +151,12 @@ def transport(make_plugin, home):
 
 
 @pytest.fixture
-def start(btplug, tmp_path):
+def start(btplug, tmp_path, consent):
     """Start the real ``btplug`` and return at once."""
     started = []
 
     def run(*words, prefix=(), **env):
+        consent(**env)
         running = Running(
             [*prefix, str(btplug.script), *map(str, words)],
             tmp_path,
@@ -174,11 +175,12 @@ def start(btplug, tmp_path):
 
 
 @pytest.fixture
-def terminal(btplug, tmp_path):
+def terminal(btplug, tmp_path, consent):
     """Start the real ``btplug`` on a terminal."""
     opened = []
 
     def run(*words, streams=None, **env):
+        consent(**env)
         words = [str(btplug.script), *map(str, words)]
         term = Terminal(words, tmp_path, {**os.environ, **env}, **(streams or {}))
         opened.append(term)
@@ -193,10 +195,11 @@ def terminal(btplug, tmp_path):
 
 
 @pytest.fixture
-def shell(btplug, tmp_path):
+def shell(btplug, tmp_path, consent):
     """Run a line of ``sh``, in which ``$B`` is the real ``btplug``."""
 
     def run(line, *, timeout=30, binary=False, **env):
+        consent(**env)
         return subprocess.run(
             ["sh", "-ec", line],
             stdin=subprocess.DEVNULL,
@@ -218,10 +221,11 @@ def settled(home):
 
 
 @pytest.fixture
-def run(btplug, tmp_path):
+def run(btplug, tmp_path, consent):
     """Run btplug behind other words, with variables changed (None: not set)."""
 
     def call(*words, prefix=(), cwd=None, timeout=60, **env):
+        consent(**env)
         environment = {**os.environ, **env}
         return subprocess.run(
             [*prefix, str(btplug.script), *words],

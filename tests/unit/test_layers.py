@@ -11,7 +11,8 @@ PACKAGE = ROOT / "btplug"
 
 LAYERS = [  # a module may import from earlier lines only
     {"errors"},
-    {"_yaml", "logs", "network", "_folders", "_loop", "_hashes", "_owners"},
+    {"_yaml", "logs", "network", "_folders", "_loop", "_blocks"},
+    {"_hashes", "_owners"},
     {"_json", "_pinned"},
     {"_codecache"},
     {"_modules"},
@@ -28,7 +29,10 @@ LAYERS = [  # a module may import from earlier lines only
     {"plugin", "_userfile", "_installed", "_forms", "_options"},
     {"_streams"},
     {"transport"},
+    {"trust", "_distfiles"},
     {"settings", "schema", "_discovery", "_lending", "_loader"},
+    {"_consent", "_runs"},
+    {"_lockfile"},
     {"context", "_calls", "_index"},
     {"_life"},
     {"registry"},
