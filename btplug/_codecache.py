@@ -57,11 +57,11 @@ class CodeCache:
             fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return
-        with os.fdopen(fd, "rb", buffering=0) as file:
-            try:
-                content = file.read(_MOST) or b""
-            except OSError:
-                return
+        try:
+            with open(fd, "rb") as file:
+                content = file.read(_MOST)
+        except OSError:  # a folder, say
+            return
         mac, body = content[:_KEY], content[_KEY:]
         if len(mac) == _KEY and _same(mac, self._mac(body)):
             self.manifest, self._codes = marshal.loads(body)
@@ -125,7 +125,8 @@ class CodeCache:
 
 
 def _stamp() -> str:
-    from importlib.util import MAGIC_NUMBER
+    # `importlib.util` has it too, and imports more.
+    from _frozen_importlib_external import MAGIC_NUMBER
 
     from btplug import __version__
 

@@ -104,6 +104,11 @@ class Gate:
         from btplug._consent import refusal, verdict
 
         found_now = verdict(manifest, manifest.kind, self.store)
+        if found_now.state == "untrusted":
+            from btplug._consent import pin_accountable
+
+            # What nobody can accept is told first.
+            pin_accountable(manifest)
         if found_now.state != "trusted":
             raise refusal(manifest, found_now, self.store, in_process=here)
         assert found_now.pinned

@@ -24,15 +24,11 @@ def trusted_project(host: Host) -> Project | None:
     if not os.path.lexists(FILE):
         return None
     try:
-        found = read_project(FILE)
-        if found is None:
-            return None
-        accepted = host.gate.store.find(found[0])
-        if accepted is not None and accepted.digest == found[1]:
+        accepted = host.gate.store.find(os.path.realpath(FILE))
+        found = read_project(FILE) if accepted else None
+        if accepted and found and accepted.digest == found[1]:
             return found
-        was = (
-            "is not trusted" if accepted is None else "has changed since it was trusted"
-        )
+        was = "has changed since it was trusted" if accepted else "is not trusted"
         raise TrustError(
             f"{FILE} {was}: what it sets has no effect",
             fix="look at it, and accept it with: btplug trust .",
@@ -40,10 +36,8 @@ def trusted_project(host: Host) -> Project | None:
     except TrustError as exc:
         if not host.told_project:
             host.told_project = True
-            warn(
-                BtplugError(exc.what, where=exc.where, fix=exc.fix),
-                json=host.json_errors,
-            )
+            told = BtplugError(exc.what, where=exc.where, fix=exc.fix)
+            warn(told, json=host.json_errors)
         return None
 
 

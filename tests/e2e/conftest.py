@@ -94,7 +94,7 @@ def marks(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def command(make_plugin, home):
+def command(make_plugin, home, consent):
     """Write a command of the user's: its methods as lines, or whole with ``def``."""
 
     def write(
@@ -114,15 +114,17 @@ def command(make_plugin, home):
             top,
         )
         place = where or home / "cli_plugins"
-        return make_plugin(
+        folder = make_plugin(
             name, code, where=place, config=config, files=files, **manifest
         )
+        consent()
+        return folder
 
     return write
 
 
 @pytest.fixture
-def transport(make_plugin, home):
+def transport(make_plugin, home, consent):
     """Write a transport of the user's, which serves the scheme of its name."""
 
     def write(
@@ -145,7 +147,9 @@ def transport(make_plugin, home):
             top,
         )
         place = where or home / "transport_plugins"
-        return make_plugin(name, code, kind="transport", where=place, **manifest)
+        folder = make_plugin(name, code, kind="transport", where=place, **manifest)
+        consent()
+        return folder
 
     return write
 
