@@ -23,7 +23,8 @@ class Place(NamedTuple):
     """A folder that may hold plugins.
 
     Attributes:
-        source: ``shipped``, ``plugin-dir``, ``installed``, ``user`` or ``path``.
+        source: ``shipped``, ``plugin-dir``, ``installed``, ``user``, ``path`` or
+            ``project``.
         mixed: Plugin folders lie in *root* itself too, whatever their kind.
     """
 
@@ -54,6 +55,10 @@ def places(home: Folders, plugin_dirs: tuple[str, ...] = ()) -> list[Place]:
     for folder in os.environ.get("BTPLUG_PLUGIN_PATH", "").split(os.pathsep):
         if folder:
             found.append(Place("path", _absolute(folder), mixed=True))
+    # Last: who walks into a folder has not chosen what lies in it.
+    here = _absolute(".")
+    if any(os.path.isdir(os.path.join(here, name)) for name in FOLDERS.values()):
+        found.append(Place("project", here))
     # Two places with one real path are one place; "installed" has no path.
     unique: dict[str, Place] = {}
     for place in found:
@@ -190,8 +195,11 @@ def is_plugin_folder(path: str, kind: str) -> bool:
     return bool(kind) and os.path.exists(os.path.join(path, "plugin.py"))
 
 
-def read_spot(spot: Spot) -> Manifest:
+def read_spot(spot: Spot, content: bytes | None = None) -> Manifest:
     """Read the manifest at a spot and hold it against where it lies.
+
+    Args:
+        content: Of its config.yaml, where that was read before.
 
     Raises:
         ManifestError: It is broken, or its folder or shelf says another thing.
@@ -204,7 +212,10 @@ def read_spot(spot: Spot) -> Manifest:
             fix="name the package alone, without a class",
         )
     folder = os.path.basename(spot.root)
-    manifest = read_manifest(spot.root, package=spot.package, source=spot.source)
+    manifest = read_manifest(
+        spot.root, package=spot.package, source=spot.source, record=spot.record,
+        content=content,
+    )  # fmt: skip
     if not spot.package and folder not in folder_names(manifest.name):
         raise ManifestError(
             f"{manifest.path}: plugin.name: found {manifest.name!r} in the folder "

@@ -28,6 +28,16 @@ class Folders(NamedTuple):
         """Folder with one empty file for each disabled plugin."""
         return os.path.join(self.config, "disabled")
 
+    @property
+    def trust(self) -> str:
+        """Folder with what the operator accepted; nobody else's business."""
+        return os.path.join(self.config, "trust")
+
+    @property
+    def accepted(self) -> str:
+        """The trust store: see `btplug.trust`."""
+        return os.path.join(self.trust, "accepted")
+
     def written(self, owner: str) -> str:
         """Folder with one file for each key that ``config set`` wrote for *owner*."""
         return os.path.join(self.config, "settings", owner)
@@ -133,19 +143,24 @@ def make_private(folder: str) -> None:
             continue  # another process was faster
 
 
-def write_atomic(path: str, content: bytes) -> None:
+def write_atomic(path: str, content: bytes, *, foreign: bool = False) -> None:
     """Replace *path* by *content*, whole or not at all; folders are made, private.
+
+    Args:
+        foreign: The folder is not btplug's: it must be there, nothing else in it is
+            touched, and others may read the file.
 
     Raises:
         OSError: It could not be written; what was there is untouched.
     """
     folder, name = os.path.split(path)
-    make_private(folder)
-    _sweep(folder)
+    if not foreign:
+        make_private(folder)
+        _sweep(folder)
     temporary = os.path.join(folder, f".tmp-{os.getpid()}-{name}-{os.urandom(4).hex()}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.chmod(temporary, 0o600)
+        os.chmod(temporary, 0o644 if foreign else 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(content)
             file.flush()
@@ -221,7 +236,7 @@ def _stamp() -> bytes:
     from btplug import __version__
 
     tag = sys.implementation.cache_tag
-    return f"btplug {__version__} {tag} {sys.hexversion:x} 1\n".encode()
+    return f"btplug {__version__} {tag} {sys.hexversion:x} 2\n".encode()
 
 
 _STAMP = _stamp()

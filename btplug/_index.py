@@ -8,17 +8,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from btplug._discovery import by_name, clash, read_spot
 from btplug._folders import digest, load_cached, observe, settled, store_cached
-from btplug.errors import PluginError
+from btplug.errors import BtplugError, PluginError
 from btplug.manifest import FILE, is_name
 
 if TYPE_CHECKING:
     from btplug._discovery import Finder
     from btplug._folders import Observation
     from btplug._installed import Spot
+    from btplug.trust import TrustStore
+
+# States of a plugin that runs only once the operator accepts it.
+REFUSED = ("untrusted", "changed")
+# Files of one plugin that are looked at again whenever all plugins are listed.
+_MOST_SEEN = 200
 
 
 class Row(NamedTuple):
-    """One line of ``btplug list``; what is not known is None."""
+    """One line of ``btplug list``; what is not known is None.
+
+    Attributes:
+        state: ``ready``, ``untrusted``, ``changed``, ``disabled``, ``shadowed`` or
+            ``broken``.
+        trust: ``shipped``, ``trusted``, ``untrusted`` or ``changed``.
+    """
 
     name: str
     kind: str | None
@@ -26,6 +38,7 @@ class Row(NamedTuple):
     summary: str | None
     source: str
     state: str
+    trust: str
     path: str
     error: str | None
 
@@ -107,7 +120,10 @@ class Listing:
     def _made(self) -> list[Row]:
         known = self._known()
         key = self._key()
-        seen: dict[str, Observation] = {}
+        from btplug.trust import TrustStore
+
+        store = TrustStore(self._finder.home)
+        seen: dict[str, Observation] = {store.path: observe(store.path)}
         rows: list[Row] = []
         taken: set[str] = set()
         for place in self._finder.places:
@@ -124,7 +140,7 @@ class Listing:
                 path = os.path.join(spot.root, FILE)
                 seen[path] = observe(path)
                 row = self._row(spot, named[spot.name], taken, known, seen[path])
-                rows.append(row)
+                rows.append(_judged(row, spot, store, seen))
             taken.update(named)
         rows.sort(key=lambda row: (row.name, row.state == "shadowed"))
         self._store(key, rows, seen)
@@ -152,8 +168,11 @@ class Listing:
         path = os.path.join(spot.root, FILE)
         old, row = known.get(path, (None, None))
         # A shadowed or disabled row says nothing of what the file holds.
-        if row is None or old is None or old != now or row.state != "ready":
+        good = row is not None and row.state in ("ready", *REFUSED)
+        if row is None or old is None or old != now or not good:
             row = _read(spot, path)
+        else:
+            row = row._replace(state="ready", error=None)
         # The same folder may be found by another way today.
         row = row._replace(source=spot.source)
         if len(twins) > 1:
@@ -200,12 +219,47 @@ def _read(spot: Spot, path: str) -> Row:
         name = exc.plugin or spot.name
         name = name if is_name(name) else ascii(name)[1:-1]
         return Row(
-            name, spot.kind or None, None, None, spot.source, "broken", path, exc.line()
-        )
+            name, spot.kind or None, None, None, spot.source, "broken", "", path,
+            exc.line(),
+        )  # fmt: skip
     return Row(
         manifest.name, manifest.kind, manifest.version, manifest.summary, spot.source,
-        "ready", path, None,
+        "ready", "", path, None,
     )  # fmt: skip
+
+
+def _judged(
+    row: Row, spot: Spot, store: TrustStore, seen: dict[str, Observation]
+) -> Row:
+    """Hold a plugin against what the operator accepted.
+
+    By the same bytes as a run would, but what was seen is remembered: only a run
+    has to know.
+    """
+    # Imported here: a listing from the cache does without.
+    from btplug._consent import Verdict, verdict
+
+    pinned = None
+    try:
+        known = spot.source == "shipped" or store.all()
+        found = verdict(spot, row.kind, store) if known else Verdict("untrusted")
+        row, pinned = row._replace(trust=found.state), found.pinned
+    except BtplugError as exc:
+        # The store cannot be read, or the plugin not any more.
+        trust = "untrusted" if exc.where == store.path else "changed"
+        row = row._replace(trust=trust)
+        if row.state == "ready":
+            row = row._replace(state=trust, error=exc.line())
+    if pinned is not None:
+        files = pinned.hashes if len(pinned.hashes) <= _MOST_SEEN else ()
+        for path in (*pinned.folders, *map(pinned.place, files)):
+            seen[path] = observe(path)
+    if row.state == "ready" and row.trust in REFUSED and spot.source != "plugin-dir":
+        words = "--in-process " if row.kind == "transport" else ""
+        what = "changed since it was trusted; " if row.trust == "changed" else ""
+        error = f"{what}accept it with: btplug trust {words}{row.name}"
+        row = row._replace(state=row.trust, error=error)
+    return row
 
 
 def as_json(rows: list[Row]) -> str:

@@ -31,6 +31,7 @@ class Spot(NamedTuple):
         root: The folder with config.yaml.
         source: Kind of place.
         package: Importable name of *root*; only of installed distributions.
+        record: The folder ``….dist-info``; only of those, and not of all.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Spot(NamedTuple):
     root: str
     source: str
     package: str = ""
+    record: str = ""
 
 
 def installed_spots(home: Folders) -> list[Spot]:
@@ -98,7 +100,16 @@ def _spots(distribution: Distribution) -> Iterator[Spot]:
         root = (
             _root(distribution, package) if good else str(distribution.locate_file(""))
         )
-        yield Spot(point.name, GROUPS[point.group], root, "installed", package)
+        kind = GROUPS[point.group]
+        yield Spot(point.name, kind, root, "installed", package, _record(distribution))
+
+
+def _record(distribution: Distribution) -> str:
+    """Return the folder that holds the list of the distribution's files."""
+    for file in distribution.files or ():
+        if file.name == "RECORD" and file.parent.name.endswith(".dist-info"):
+            return os.path.dirname(str(distribution.locate_file(file)))
+    return ""
 
 
 def _root(distribution: Distribution, package: str) -> str:

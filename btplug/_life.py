@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from btplug._calls import Call, Timed, guarded
-from btplug._loader import check_class, load, manifest_of, unload
+from btplug._loader import check_class, load, manifest_of, pin, unload
 from btplug.errors import (
     BtplugError,
     ConfigError,
@@ -24,6 +24,7 @@ from btplug.plugin import BasePlugin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from btplug._codecache import CodeCache
     from btplug._loop import HomeLoop
     from btplug.context import Context
 
@@ -36,6 +37,7 @@ class Life(Generic[T]):
 
     Attributes:
         call: What executes it; None while it is not live.
+        code: Its bytes, as they were read; None where Python's own import has them.
         error: Why it is broken; raised again at every later use.
         removed: Deregistered: it is not started again, whoever still holds it.
         since: When it became live, by the monotonic clock.
@@ -44,7 +46,7 @@ class Life(Generic[T]):
 
     __slots__ = (
         "_config", "_context", "_loaded", "_lock", "_loop", "_stop_limit", "call",
-        "cls", "error", "manifest", "plugin", "removed", "seconds", "since",
+        "cls", "code", "error", "manifest", "plugin", "removed", "seconds", "since",
     )  # fmt: skip
 
     def __init__(
@@ -55,8 +57,9 @@ class Life(Generic[T]):
         *,
         cls: type[T] | None = None,
         plugin: T | None = None,
+        code: CodeCache | None = None,
     ) -> None:
-        self.manifest = manifest
+        self.manifest, self.code = manifest, code
         self.cls, self.plugin = cls, plugin
         self.call: Call | None = None
         self.removed = self._loaded = False
@@ -69,9 +72,17 @@ class Life(Generic[T]):
 
     @classmethod
     def of(
-        cls, plugin: type[T] | T | Manifest, kind: str, context: Context, loop: HomeLoop
+        cls,
+        plugin: type[T] | T | Manifest,
+        kind: str,
+        context: Context,
+        loop: HomeLoop,
+        code: CodeCache | None = None,
     ) -> Life[T]:
         """Begin the life of a class, an instance or a plugin's folder.
+
+        Args:
+            code: The bytes of the folder, where they were read before.
 
         Raises:
             PluginLoadError: It is of another kind, or not complete.
@@ -84,7 +95,7 @@ class Life(Generic[T]):
                     where=plugin.path,
                     fix="register it in the other registry",
                 )
-            return cls(plugin, context, loop)
+            return cls(plugin, context, loop, code=code)
         own = plugin if isinstance(plugin, type) else type(plugin)
         if not issubclass(own, BasePlugin) and not isinstance(plugin, type):
             raise UsageError(
@@ -158,12 +169,14 @@ class Life(Generic[T]):
         """Forget the code, if it was loaded here."""
         if self._loaded:
             self._loaded = False
-            unload(self.manifest)
+            unload(self.manifest, self.code)
 
     def _load(self) -> None:
         if self.cls is None:
+            home = self._context.settings.home
+            self.code = self.code or pin(self.manifest, home)
             self._loaded = True
-            self.cls = cast("type[T]", load(self.manifest))
+            self.cls = cast("type[T]", load(self.manifest, self.code))
 
     def _initialise(self) -> tuple[T, Call]:
         # Read before anything is open: a wrong limit must not leave it open.

@@ -19,39 +19,64 @@ from btplug.transport import TransportPlugin, has_send
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# How many loads of a folder's package have not been undone.
+    from btplug._codecache import CodeCache
+    from btplug._folders import Folders
+    from btplug._modules import Modules
+
+# How many loads of a folder's package have not been undone, and where they came from.
 _users: dict[str, int] = {}
+_finders: dict[str, Modules] = {}
 _lock = threading.Lock()
 
 KINDS: Mapping[str, type] = {"cli": CLIPlugin, "transport": TransportPlugin}
 
 
-def load(manifest: Manifest) -> type[BasePlugin]:
+def load(manifest: Manifest, code: CodeCache | None = None) -> type[BasePlugin]:
     """Import the plugin's code and return the class its entry names.
 
     A folder is imported as a package of its own, so files beside the entry are
     reached by relative imports and nothing is put on `sys.path`.
+
+    Args:
+        code: Its bytes, where they were read before; see `pin`.
 
     Raises:
         PluginLoadError: The code fails, exits, or does not hold that class; the
             message has the file and line where it happened.
     """
     module, _, attribute = manifest.entry.partition(":")
-    if not manifest.package:
-        with _lock:
-            name = _package_name(manifest)
-            _users[name] = _users.get(name, 0) + 1
-        _check_file(manifest, module)
-    package = manifest.package or _package(manifest)
+    code = code or pin(manifest)
+    _check_file(manifest, code, module)
+    package = _enter(manifest, code)
     try:
         found = getattr(import_module(f"{package}.{module}"), attribute, None)
     # Whatever a plugin raises, exits included, is that plugin's failure alone.
     except BaseException as exc:
         raise _failed(manifest, exc) from exc
+    if code is not None:
+        code.keep()
     where = manifest.path if found is None else _code_file(manifest)
     check_class(found, manifest.kind, attribute, where)
     assert isinstance(found, type)
     return found
+
+
+def pin(manifest: Manifest, home: Folders | None = None) -> CodeCache | None:
+    """Read the folder of a plugin that nobody was asked about.
+
+    Args:
+        home: Where compiled code is kept.
+
+    Returns:
+        None for what comes with btplug, or is installed: Python's own import has it.
+    """
+    if manifest.package or manifest.source == "shipped":
+        return None
+    # Imported here: what is shipped does without.
+    from btplug._codecache import CodeCache
+    from btplug._pinned import read_folder
+
+    return CodeCache(home, read_folder(manifest.root, checked=False))
 
 
 def check_class(found: object, kind: str, name: str, where: str) -> None:
@@ -136,33 +161,57 @@ def manifest_of(cls: type, kind: str) -> Manifest:
     )
 
 
-def _package(manifest: Manifest) -> str:
-    """Register the plugin's folder as an importable package and return its name."""
-    name = _package_name(manifest)
-    if name not in sys.modules:
-        package = ModuleType(name)
-        package.__path__ = [manifest.root]
-        package.__file__ = os.path.join(manifest.root, "__init__.py")
-        sys.modules[name] = package
+def _enter(manifest: Manifest, code: CodeCache | None) -> str:
+    """Make the plugin's package importable and return its name."""
+    if code is None and manifest.package:
+        return manifest.package
+    name = _package_name(manifest, code)
+    with _lock:
+        _users[name] = _users.get(name, 0) + 1
+        if code is not None:
+            if name not in _finders:
+                from btplug._modules import Modules
+
+                finder = Modules(code, "" if manifest.package else f"{name}.")
+                _finders[name] = finder
+                sys.meta_path.insert(0, cast("Any", finder))
+            if manifest.package:
+                return manifest.package
+        if name not in sys.modules:
+            package = ModuleType(name)
+            package.__path__ = [] if code else [manifest.root]
+            package.__file__ = os.path.join(manifest.root, "__init__.py")
+            sys.modules[name] = package
     return name
 
 
-def _package_name(manifest: Manifest) -> str:
-    # The folder is part of the name: the same plugin in two folders is two plugins.
-    name = manifest.name.replace("-", "_")
-    return f"_btplug_{manifest.kind}_{name}_{digest(manifest.root)}"
+def _package_name(manifest: Manifest, code: CodeCache | None) -> str:
+    # Folder and content are part of the name: the same plugin in two folders is two
+    # plugins, and so it is after it was changed.
+    own = manifest.name.replace("-", "_")
+    name = f"_btplug_{manifest.kind}_{own}_{digest(manifest.root)}"
+    return f"{name}_{code.pinned.digest[3:11]}" if code else name
 
 
-def unload(manifest: Manifest) -> None:
-    """Undo one `load`; after the last, the next reads the plugin's folder again."""
-    if manifest.package:
-        return
-    name = _package_name(manifest)
+def unload(manifest: Manifest, code: CodeCache | None = None) -> None:
+    """Undo one `load`; after the last, the next reads the plugin's folder again.
+
+    Args:
+        code: What that load was given; None: whatever was read of the folder.
+    """
+    name = _package_name(manifest, code)
     with _lock:
+        if code is None:
+            name = next((n for n in _finders if n.startswith(f"{name}_")), name)
         # Registries share the modules: another may import one as late as it likes.
         _users[name] = _users.get(name, 1) - 1
         if _users[name] > 0:
             return
+        # What is installed stays: others may use it.
+        if manifest.package:
+            return
+        if finder := _finders.pop(name, None):
+            sys.meta_path.remove(finder)
         for module in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
             del sys.modules[module]
 
@@ -175,10 +224,13 @@ def _code_file(manifest: Manifest) -> str:
     return package if os.path.isdir(path) else f"{path}.py"
 
 
-def _check_file(manifest: Manifest, module: str) -> None:
-    """Refuse an entry without a file; a pipe there would keep the import waiting."""
+def _check_file(manifest: Manifest, code: CodeCache | None, module: str) -> None:
+    """Refuse an entry without a file."""
+    if manifest.package:
+        return
     path = _code_file(manifest)
-    if not os.path.isfile(path):
+    inside = os.path.relpath(path, manifest.root).replace(os.sep, "/")
+    if not (inside in code.pinned.files if code else os.path.isfile(path)):
         found = "no regular file" if os.path.lexists(path) else "no such file"
         raise PluginLoadError(
             f"found {found} for the entry {module!r}, expected the plugin's code",
@@ -196,9 +248,8 @@ def _failed(manifest: Manifest, exc: BaseException) -> PluginLoadError:
         what = f"{manifest.name} failed to load: {reason_of(exc)}"
         fix = "mend the plugin; see the traceback with BTPLUG_DEBUG=1"
         if isinstance(exc, ModuleNotFoundError) and exc.name:
-            package = _package_name(manifest)
-            own = exc.name.removeprefix(f"{package}.")
-            if own != exc.name:
+            if exc.name.startswith("_btplug_"):
+                own = exc.name.partition(".")[2]
                 what = f"{manifest.name} failed to load: no file of it is {own!r}"
                 fix = "add the file, or correct the import"
             else:

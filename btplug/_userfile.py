@@ -86,9 +86,17 @@ def read_user_file(path: str) -> dict[str, Values]:
         ConfigError: It is broken; the message has file and line.
     """
     try:
-        content = read_bounded(path, 65536, ConfigError)
+        return parse_user_file(path, read_bounded(path, 65536, ConfigError))
     except FileNotFoundError:
         return {}
+
+
+def parse_user_file(path: str, content: bytes) -> dict[str, Values]:
+    """Return what `read_user_file` does, of a file that was read before.
+
+    Raises:
+        ConfigError: It is broken; the message has file and line.
+    """
     data, lines = parse_yaml(content, where=path)
     if data is None:
         return {}

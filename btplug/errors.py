@@ -102,6 +102,12 @@ class PluginStartError(PluginError):
     """A plugin's initialize failed."""
 
 
+class TrustError(BtplugError):
+    """Not accepted by the operator, not what the lock says, or not confined here."""
+
+    exit_code = 6
+
+
 class PluginTimeout(BtplugError):
     """A plugin did not finish within its time limit."""
 

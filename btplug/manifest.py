@@ -59,6 +59,7 @@ class Manifest(NamedTuple):
         root: Folder that holds config.yaml.
         package: Importable name of *root* in an installed distribution, else ``""``.
         source: Kind of place it was found in: ``shipped``, ``user``, …
+        record: The folder ``….dist-info`` of its distribution, else ``""``.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Manifest(NamedTuple):
     root: str
     package: str = ""
     source: str = ""
+    record: str = ""
 
     @property
     def path(self) -> str:
@@ -91,8 +93,14 @@ def is_name(text: str) -> bool:
     return 0 < len(text) <= 40 and text[0] != "-" and not text.strip(_LETTERS)
 
 
-def read_manifest(root: str, *, package: str = "", source: str = "") -> Manifest:
+def read_manifest(
+    root: str, *, package: str = "", source: str = "", record: str = "",
+    content: bytes | None = None,
+) -> Manifest:  # fmt: skip
     """Read and check the config.yaml in folder *root*.
+
+    Args:
+        content: Of the file, where it was read before.
 
     Raises:
         ManifestError: It is missing, unreadable, or not what DESIGN asks for;
@@ -101,14 +109,16 @@ def read_manifest(root: str, *, package: str = "", source: str = "") -> Manifest
     path = os.path.join(root, FILE)
     limits = Limits()
     try:
-        content = read_bounded(path, limits.size, ManifestError)
+        if content is None:
+            content = read_bounded(path, limits.size, ManifestError)
     except FileNotFoundError as exc:
         raise ManifestError(
             f"{path}: found no such file, expected one beside the plugin's code",
             fix=_BLOCK.format(name=_suggestion(root)),
         ) from exc
     document = parse_yaml(content, where=path, limits=limits, error=ManifestError)
-    return _Check(path, document.lines).manifest(document.data, root, package, source)
+    found = _Check(path, document.lines).manifest(document.data, root)
+    return found._replace(package=package, source=source, record=record)
 
 
 def _suggestion(root: str) -> str:
@@ -132,7 +142,7 @@ class _Check:
             or f"{'add' if found is _NOTHING else 'change'} the '{at[-1]}' line",
         )
 
-    def manifest(self, data: object, root: str, package: str, source: str) -> Manifest:
+    def manifest(self, data: object, root: str) -> Manifest:
         if not isinstance(data, dict) or "plugin" not in data:
             raise ManifestError(
                 f"{self.path}:1: plugin: found nothing, "
@@ -159,8 +169,6 @@ class _Check:
             permissions=self.permissions(block),
             config=config,
             root=root,
-            package=package,
-            source=source,
         )
 
     def keys(self, at: tuple[str, ...], block: Value, known: tuple[str, ...]) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from btplug._codecache import CodeCache
     from btplug._loop import HomeLoop
 
 T = TypeVar("T", bound=BasePlugin)
@@ -43,6 +44,8 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
 
     def __init__(self, context: Context | None = None) -> None:
         self.context = context or Context()
+        # Bytes of plugins by folder, where a host has read and checked them.
+        self.checked: dict[str, CodeCache] = {}
         self._lives: dict[str, Life[T]] = {}
         self._lock = threading.RLock()
 
@@ -93,7 +96,9 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             DuplicatePlugin: The name is taken.
             PluginLoadError: It is no complete plugin of this registry's kind.
         """
-        life = Life.of(plugin, self.kind, self.context, self._loop())
+        root = plugin.root if isinstance(plugin, Manifest) else ""
+        code = self.checked.get(root)
+        life = Life.of(plugin, self.kind, self.context, self._loop(), code)
         name = life.manifest.name
         with self._lock:
             if twin := self._lives.get(name):

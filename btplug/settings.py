@@ -21,6 +21,7 @@ from btplug._userfile import (
     Setting,
     Values,
     host_value,
+    parse_user_file,
     read_user_file,
     read_written,
     write_setting,
@@ -38,11 +39,12 @@ __all__ = ["HOST", "Setting", "Settings", "Values", "host_value", "write_setting
 class Settings:
     """All layers but the defaults in a plugin's code.
 
-    Highest first: ``--set``, the environment, ``config set``, the user's config.yaml,
-    the plugin's own ``config:``.
+    Highest first: ``--set``, the environment, the project's btplug.yaml,
+    ``config set``, the user's config.yaml, the plugin's own ``config:``.
 
     Args:
         overrides: Plugin to key to text, from ``--set``.
+        project: Path, digest and content of a btplug.yaml that the operator trusts.
         log_level: Of the command line; None: as configured.
     """
 
@@ -53,13 +55,16 @@ class Settings:
         overrides: Mapping[str, Mapping[str, str]] | None = None,
         log_level: str | None = None,
         log_file: str | None = None,
+        project: tuple[str, str, bytes] | None = None,
     ) -> None:
         self.home = home or folders()
         self.overrides = overrides or {}
         self._given = {"log_level": log_level, "log_file": log_file}
+        self._project = project
         self._user: dict[str, Values] | None = None
+        self._own: dict[str, Values] | None = None
         self._read: dict[str, Values] = {}
-        self._uncached: dict[str, Seen] = {}
+        self._uncached: dict[str, tuple[Seen, str]] = {}
         self._logs_ready = True  # only a command line sets logs up: see `own_logs`
         self._json_logs = False
         self._lock = threading.Lock()
@@ -90,7 +95,8 @@ class Settings:
             written = os.listdir(os.path.dirname(self.home.written("x")))
         except OSError:
             written = []
-        return sorted({*self._user_file(), *written} - {"", "_btplug"})
+        named = {*self._user_file(), *self._project_file(), *written}
+        return sorted(named - {"", "_btplug"})
 
     def host(self, key: str) -> float | str:
         """Return a setting of btplug itself: see HOST.
@@ -135,8 +141,10 @@ class Settings:
         From the cache where nothing changed: reading YAML costs 20 ms.
         """
         if owner not in self._read:
-            seen = self._seen(owner)
-            if all(observation is None for _, observation in seen):
+            # Of the project the digest, not the time: what counts was accepted.
+            digest = self._project[1] if self._project else ""
+            seen = self._seen(owner), digest
+            if not digest and all(observation is None for _, observation in seen[0]):
                 self._read[owner] = {}
                 return {}
             cached = load_cached(self._record(owner), "settings")
@@ -144,7 +152,7 @@ class Settings:
                 self._read[owner] = {k: Setting(*v) for k, v in cached[1].items()}
             else:
                 self._uncached[owner] = seen
-                self._read[owner] = self._from_yaml(owner, seen)
+                self._read[owner] = self._from_yaml(owner, seen[0])
         return self._read[owner]
 
     def _from_yaml(self, owner: str, seen: Seen) -> Values:
@@ -154,7 +162,7 @@ class Settings:
             if not key.startswith("."):
                 with suppress(FileNotFoundError):  # unset while we were looking
                     found[key] = Setting(read_written(path), path, is_text=True)
-        return found
+        return found | self._project_file().get(owner, {})
 
     @property
     def unremembered(self) -> bool:
@@ -164,8 +172,8 @@ class Settings:
     def remember(self, plugin: str, secret: frozenset[str]) -> None:
         """Cache what the files say for *plugin*, unless a *secret* key is among it."""
         for owner, hidden in ((plugin, secret), ("", frozenset[str]())):
-            seen, found = self._uncached.pop(owner, ()), self._read.get(owner, {})
-            observations = [observation for _, observation in seen]
+            seen, found = self._uncached.pop(owner, None), self._read.get(owner, {})
+            observations = [observation for _, observation in seen[0]] if seen else []
             if seen and settled(*observations) and not hidden & found.keys():
                 record = (seen, {k: tuple(v) for k, v in found.items()})
                 store_cached(self._record(owner), "settings", record)
@@ -176,6 +184,14 @@ class Settings:
             if self._user is None:
                 self._user = read_user_file(self.home.user_config)
             return self._user
+
+    def _project_file(self) -> dict[str, Values]:
+        """Return the project's btplug.yaml by owner, where the operator trusts it."""
+        with self._lock:
+            if self._own is None:
+                path, _, content = self._project or ("", "", b"")
+                self._own = parse_user_file(path, content) if path else {}
+            return self._own
 
     def own_logs(self, *, json: bool = False) -> None:
         """Set logging up in this process: now if it is used, else when it is.

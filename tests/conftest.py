@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
+
+from btplug._codecache import CodeCache
+from btplug._consent import manifest_in, pin_accountable, place_of
+from btplug._discovery import Finder
+from btplug._folders import folders
+from btplug.errors import BtplugError
+from btplug.trust import Accepted, TrustStore
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "cli_plugins", ROOT / "transport_plugins"
@@ -110,6 +119,56 @@ def make_plugin(tmp_path):
 
 
 @pytest.fixture
+def consent(tmp_path):
+    """Accept all plugins there are, as an operator does who wrote them.
+
+    For use in btplug's own process too, transports and commands alike. Tests of trust
+    replace it by one that accepts nothing.
+    """
+
+    def accept(**env):
+        before, here = dict(os.environ), os.getcwd()
+        os.environ.update({k: v for k, v in env.items() if v is not None})
+        for name in (k for k, v in env.items() if v is None):
+            os.environ.pop(name, None)
+        try:
+            os.chdir(tmp_path)
+            accept_all()
+        finally:
+            os.chdir(here)
+            os.environ.clear()
+            os.environ.update(before)
+
+    return accept
+
+
+def accept_all():
+    """Accept what lies in all places of this environment."""
+    home = folders()
+    # Nothing is left but the consent itself: no cache of what was looked at.
+    finder = Finder(home._replace(cache=os.devnull))
+    store = TrustStore(home)
+    found = []
+    for place in finder.places:
+        for spot in finder.spots(place) if place.source != "shipped" else ():
+            # What is broken, or may not be read, nobody can accept.
+            with suppress(BtplugError, OSError):
+                pinned = pin_accountable(spot)
+                own = manifest_in(CodeCache(None, pinned), spot)
+                accepted = Accepted(
+                    place_of(own), own.name, own.kind, own.version, pinned.digest,
+                    own.permissions, in_process=True,
+                )  # fmt: skip
+                if store.find(accepted.path) != accepted:
+                    found.append(accepted)
+    if found:
+        with suppress(BtplugError, OSError):
+            store.accept(*found, files={})
+            # Long ago, or nothing that saw it would be cached.
+            os.utime(store.path, (time.time() - 3600,) * 2)
+
+
+@pytest.fixture
 def landmine(make_plugin, home):
     """A command of the user's that fails the test if anything imports it."""
     code = "raise AssertionError('imported too early')"
@@ -125,11 +184,12 @@ class Result(subprocess.CompletedProcess):
 
 
 @pytest.fixture
-def btplug(tmp_path):
+def btplug(tmp_path, consent):
     """Run the real ``btplug`` in a process of its own and return what it left."""
     script = Path(sys.executable).with_name("btplug")
 
     def run(*words, input="", timeout=30, **env):
+        consent(**env)
         done = subprocess.run(
             [str(script), *map(str, words)],
             input=input,

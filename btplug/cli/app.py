@@ -10,6 +10,7 @@ import click
 import btplug
 from btplug.cli.ending import end, open_missing, output_watched, signals_watched
 from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
+from btplug.cli.record import code_of, record
 from btplug.cli.stream import result_stream
 from btplug.errors import PluginExit, Terminated
 from btplug.logs import LEVELS
@@ -22,7 +23,11 @@ BUILT_IN = {
     "enable": "Let a disabled plugin be used again",
     "info": "Show all that is known of a plugin",
     "list": "List the plugins there are",
+    "lock": "Pin the plugins in use in a file",
+    "log": "Show which plugins ran here",
     "run": "Run a plugin",
+    "trust": "Accept a plugin's code after a look at it",
+    "untrust": "Take back what 'trust' accepted",
 }
 
 
@@ -108,13 +113,16 @@ class Root(PluginGroup):
             except BaseException as exc:
                 signals.raises = False
                 host.stop(lasting=self.lasting, failed=True)
+                record(host, signals.code or code_of(exc))
                 told = isinstance(exc, (KeyboardInterrupt, Terminated, PluginExit))
                 if signals.number and not told:
                     signals.throw()
                 raise
             signals.raises = False
             stopped = host.stop(lasting=self.lasting, failed=bool(code))
-            return signals.code or code or stopped
+            code = signals.code or code or stopped
+            record(host, code)
+            return code
 
     def main(
         self,
@@ -173,6 +181,10 @@ def _wants_json(words: list[str]) -> bool:
 @click.option(
     "--in-process", is_flag=True, help="Let transports from --plugin-dir start here."
 )
+@click.option(
+    "--locked", is_flag=True, help="Run what btplug.lock pins, and nothing else."
+)
+@click.option("--lock", metavar="FILE", help="The same with another lock.")
 @click.option("-v", "--verbose", count=True, help="Log more; -vv for all.")
 @click.option("-q", "--quiet", count=True, help="Log less.")
 @click.option(

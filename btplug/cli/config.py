@@ -25,10 +25,9 @@ def show_settings(ctx: click.Context, name: str | None, as_json: bool) -> None:
     """Show what is set for the plugin NAME, or for btplug itself, and by what."""
     from btplug.cli.output import show_json, show_rows
     from btplug.cli.settings import known_settings, own_settings
-    from btplug.settings import Settings
 
     host = host_of(ctx)
-    settings = Settings(host.home)
+    settings = host.settings()
     if name is None:
         found = own_settings(settings)
     else:

@@ -103,9 +103,9 @@ def _place(place: Place) -> dict[str, object]:
 
 def _wrong_settings(host: Host, names: set[str]) -> list[dict[str, object]]:
     """Check btplug's own settings, and for whom the others are."""
-    from btplug.settings import HOST, Settings
+    from btplug.settings import HOST
 
-    settings = Settings(host.home)
+    settings = host.settings()
     for key in HOST:
         settings.host(key)
     return [

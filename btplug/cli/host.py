@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from btplug._discovery import Finder, read_spot
 from btplug._folders import digest, folders, load_cached, observe, settled, store_cached
 from btplug._installed import Spot
+from btplug.cli.admission import Admitted, Gate
 from btplug.cli.report import fail, warn
 from btplug.cli.stream import ResultStream
 from btplug.errors import (
@@ -41,6 +43,7 @@ class Host:
         *,
         plugin_dirs: tuple[str, ...] = (),
         in_process: bool = False,
+        lock: str | None = None,
         log_level: str | None = None,
         log_file: str | None = None,
         json_errors: bool = False,
@@ -49,6 +52,7 @@ class Host:
         self.home = folders()
         self.finder = Finder(self.home, plugin_dirs)
         self.in_process = in_process
+        self.gate = Gate(self.home, in_process=in_process, lock=lock)
         self.json = False
         self.json_errors = json_errors
         self.stream = stream or ResultStream()
@@ -57,6 +61,11 @@ class Host:
         self.context: Context | None = None
         self.commands: CLIPluginRegistry
         self.transports: TransportPluginRegistry
+        # Of this run, for the log of runs: what was called, and which hosts it reached.
+        self.begun = time.time()
+        self.called: Manifest | None = None
+        self.reached: list[str] = []
+        self.told_project = False
         self._found: dict[str, Manifest] = {}
         self._unknown: dict[str, tuple[tuple[str, ...], Observation]] = {}
 
@@ -158,16 +167,41 @@ class Host:
         A file with a value for a secret field stays uncached.
         """
         key = self._unknown.pop(manifest.name, None)
-        if key is None and not settings.unremembered:
+        code = self.gate.admit(manifest).code
+        fresh = code is not None and code.manifest is None
+        if key is None and not settings.unremembered and not fresh:
             return
         from btplug.schema import secret_fields
 
         secret = secret_fields(config)
+        if code is not None and not secret & manifest.config.keys():
+            plain = (*manifest[:7], None, *manifest[8:])
+            code.keep((*plain, tuple(manifest.permissions)))
         if key and settled(key[1]) and not secret & manifest.config.keys():
             values = (*manifest[:7], tuple(manifest.permissions), *manifest[8:])
             record = self._record(manifest.name, manifest.root)
             store_cached(record, "manifest", (key, values))
         settings.remember(manifest.name, secret)
+
+    def settings(self, **options: Any) -> Settings:
+        """Return the settings of this run, those of a trusted project among them."""
+        from btplug.cli.project import trusted_project
+        from btplug.settings import Settings
+
+        return Settings(self.home, project=trusted_project(self), **options)
+
+    def admit(self, manifest: Manifest) -> Admitted:
+        """Return what may be loaded of a plugin; its bytes go to the registries.
+
+        Raises:
+            TrustError: Nobody has accepted it, or not what lies there now.
+            PluginError: It is broken.
+        """
+        found = self.gate.admit(manifest)
+        if self.context is not None and found.code is not None:
+            registry = self.commands if manifest.kind == "cli" else self.transports
+            registry.checked[manifest.root] = found.code
+        return found
 
     # -- starting and stopping
 
@@ -180,12 +214,12 @@ class Host:
         Raises:
             PluginError: A transport that the target's manifest names did not start.
         """
+        from btplug.cli.lazy import check_overrides
         from btplug.context import Context
         from btplug.registry import CLIPluginRegistry, TransportPluginRegistry
-        from btplug.settings import Settings
 
-        self._check_overrides(target)
-        settings = Settings(self.home, overrides=self.overrides, **self._logs)
+        check_overrides(self, target)
+        settings = self.settings(overrides=self.overrides, **self._logs)
         settings.own_logs(json=self.json_errors)
         screen = None
         if os.isatty(2):
@@ -202,36 +236,13 @@ class Host:
             start_for(target, self, self.context)
         return self.context
 
-    def _check_overrides(self, target: Manifest | None) -> None:
-        """Refuse a ``--set`` for a plugin that there is none of.
-
-        Raises:
-            UsageError: It says which name is near.
-        """
-        from btplug.config import nearest
-
-        for owner, keys in self.overrides.items():
-            try:
-                if target is None or self.look_up(owner) is not None:
-                    continue
-            except PluginError:  # broken, but there
-                continue
-            key = f"{owner}.{next(iter(keys))}"
-            names = [target.name, *(row.name for row in self.listing().rows())]
-            hint = nearest(owner, names)
-            inside = f"a nested value is set whole: --set '{owner}={{key: value}}'"
-            raise UsageError(
-                f"--set {key}: found no plugin named {owner!r}, expected KEY=VALUE "
-                f"or PLUGIN.KEY=VALUE",
-                fix=f"{hint} {inside}" if hint else inside,
-            )
-
     def runnable(self, manifest: Manifest) -> None:
-        """Refuse what is no command, or is disabled.
+        """Refuse what is no command, is disabled, or nobody has accepted.
 
         Raises:
             UsageError: It is a transport.
-            PluginError: It is disabled.
+            PluginError: It is disabled, or broken.
+            TrustError: It is not what the operator accepted.
         """
         if manifest.kind != "cli":
             raise UsageError(
@@ -246,6 +257,7 @@ class Host:
                 fix=f"enable it with: btplug enable {manifest.name}",
                 plugin=manifest.name,
             )
+        self.admit(manifest)
 
     def stop(self, *, lasting: bool, failed: bool) -> int:
         """Shut everything down; return the exit code of the plugin's own failure.

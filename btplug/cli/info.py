@@ -43,7 +43,6 @@ def command(
 
 def _show(host: Host, manifest: Manifest, as_json: bool) -> None:
     from btplug.cli.settings import known_settings
-    from btplug.settings import Settings
 
     rows = host.listing().rows()
     row = next((r for r in rows if r.path == manifest.path), None)
@@ -58,11 +57,12 @@ def _show(host: Host, manifest: Manifest, as_json: bool) -> None:
         "permissions": manifest.permissions._asdict(),
         "source": manifest.source,
         "state": row.state if row else "ready",
+        "trust": row.trust if row else None,
         "error": row.error if row else None,
         "path": manifest.path,
     }
     try:
-        known = known_settings(manifest, Settings(host.home))
+        known = known_settings(manifest, host.settings())
     except BtplugError as exc:
         # A broken file of the user's is no reason to show nothing.
         warn(exc, json=as_json)
@@ -83,7 +83,9 @@ def _load(host: Host, manifest: Manifest) -> Any:
     from btplug._life import Life
 
     context = host.start(None)
-    return Life(manifest, context, context.work).load()
+    admitted = host.admit(manifest)
+    life = Life[Any](admitted.manifest, context, context.work, code=admitted.code)
+    return life.load()
 
 
 def _show_options(cls: Any, as_json: bool, out: TextIO) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from btplug.errors import BtplugError, UsageError
+from btplug.errors import BtplugError, PluginError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,12 +142,30 @@ def host_of(ctx: click.Context) -> Host:
         host = root.meta["btplug.host"] = Host(
             plugin_dirs=given.get("plugin_dir") or (),
             in_process=bool(given.get("in_process")),
+            lock=_lock(given),
             log_level=given.get("log_level") or level,
             log_file=given.get("log_file"),
             json_errors=bool(root.meta.get("btplug.json")),
             stream=root.meta.get("btplug.stream"),
         )
     return cast("Host", host)
+
+
+def _lock(given: dict[str, Any]) -> str | None:
+    """Return the path of the lock that decides; None: none does.
+
+    Raises:
+        UsageError: It shall decide, and what it never accepts is asked for too.
+    """
+    named = given.get("lock")
+    if not named and not given.get("locked"):
+        return None
+    if given.get("in_process"):
+        raise UsageError(
+            "found --locked and --in-process, expected one of them",
+            fix="a lock accepts nothing that runs in btplug's own process",
+        )
+    return named or "btplug.lock"
 
 
 def _given(root: click.Context) -> dict[str, Any]:
@@ -182,6 +200,31 @@ def overrides(name: str, settings: Sequence[str]) -> dict[str, dict[str, str]]:
     return found
 
 
+def check_overrides(host: Host, target: Manifest | None) -> None:
+    """Refuse a ``--set`` for a plugin that there is none of.
+
+    Raises:
+        UsageError: It says which name is near.
+    """
+    from btplug.config import nearest
+
+    for owner, keys in host.overrides.items():
+        try:
+            if target is None or host.look_up(owner) is not None:
+                continue
+        except PluginError:  # broken, but there
+            continue
+        key = f"{owner}.{next(iter(keys))}"
+        names = [target.name, *(row.name for row in host.listing().rows())]
+        hint = nearest(owner, names)
+        inside = f"a nested value is set whole: --set '{owner}={{key: value}}'"
+        raise UsageError(
+            f"--set {key}: found no plugin named {owner!r}, expected KEY=VALUE "
+            f"or PLUGIN.KEY=VALUE",
+            fix=f"{hint} {inside}" if hint else inside,
+        )
+
+
 def target_of(ctx: click.Context, args: list[str]) -> Manifest | None:
     """Return the manifest of the plugin that *args* will run, or None.
 
@@ -210,6 +253,7 @@ def target_of(ctx: click.Context, args: list[str]) -> Manifest | None:
     try:
         manifest = host_of(ctx).look_up(head)
         if manifest is not None:
+            host_of(ctx).called = manifest
             host_of(ctx).runnable(manifest)
     except BtplugError:
         return None

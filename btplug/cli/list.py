@@ -27,6 +27,7 @@ def command(ctx: click.Context, kind: str | None, as_json: bool) -> None:
             "kind": row.kind,
             "version": row.version,
             "state": row.state,
+            "trust": row.trust,
             "source": row.source,
             "summary": row.error or row.summary,
         }

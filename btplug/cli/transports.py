@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from btplug.cli.report import warn
-from btplug.errors import BtplugError, PluginError, UnknownPlugin
+from btplug.errors import BtplugError, PluginError, TrustError, UnknownPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,10 +131,21 @@ def _allowed(name: str, host: Host, *, needed: bool) -> tuple[Manifest, str | No
     elif manifest.source == "plugin-dir" and not host.in_process:
         fix = _ADD
     else:
-        return manifest, None
+        try:
+            return host.admit(manifest).manifest, None
+        except TrustError as exc:
+            # What was accepted once and has changed is worth a line of its own.
+            if needed or not _is_new(manifest, host):
+                raise
+            return manifest, exc.fix
     if needed:
         raise PluginError(f"the transport {name!r} cannot be started", fix=fix)
     return manifest, fix
+
+
+def _is_new(manifest: Manifest, host: Host) -> bool:
+    """Tell whether nobody has ever accepted a plugin in this place."""
+    return host.gate.store.find(os.path.realpath(manifest.root)) is None
 
 
 def _about(error: BtplugError, name: str, target: Manifest) -> BtplugError:

@@ -94,7 +94,7 @@ def marks(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def command(make_plugin, home):
+def command(make_plugin, home, consent):
     """Write a command of the user's: its methods as lines, or whole with ``def``."""
 
     def write(
@@ -114,15 +114,17 @@ def command(make_plugin, home):
             top,
         )
         place = where or home / "cli_plugins"
-        return make_plugin(
+        folder = make_plugin(
             name, code, where=place, config=config, files=files, **manifest
         )
+        consent()
+        return folder
 
     return write
 
 
 @pytest.fixture
-def transport(make_plugin, home):
+def transport(make_plugin, home, consent):
     """Write a transport of the user's, which serves the scheme of its name."""
 
     def write(
@@ -145,17 +147,20 @@ def transport(make_plugin, home):
             top,
         )
         place = where or home / "transport_plugins"
-        return make_plugin(name, code, kind="transport", where=place, **manifest)
+        folder = make_plugin(name, code, kind="transport", where=place, **manifest)
+        consent()
+        return folder
 
     return write
 
 
 @pytest.fixture
-def start(btplug, tmp_path):
+def start(btplug, tmp_path, consent):
     """Start the real ``btplug`` and return at once."""
     started = []
 
     def run(*words, prefix=(), **env):
+        consent(**env)
         running = Running(
             [*prefix, str(btplug.script), *map(str, words)],
             tmp_path,
@@ -174,11 +179,12 @@ def start(btplug, tmp_path):
 
 
 @pytest.fixture
-def terminal(btplug, tmp_path):
+def terminal(btplug, tmp_path, consent):
     """Start the real ``btplug`` on a terminal."""
     opened = []
 
     def run(*words, streams=None, **env):
+        consent(**env)
         words = [str(btplug.script), *map(str, words)]
         term = Terminal(words, tmp_path, {**os.environ, **env}, **(streams or {}))
         opened.append(term)
@@ -193,10 +199,11 @@ def terminal(btplug, tmp_path):
 
 
 @pytest.fixture
-def shell(btplug, tmp_path):
+def shell(btplug, tmp_path, consent):
     """Run a line of ``sh``, in which ``$B`` is the real ``btplug``."""
 
     def run(line, *, timeout=30, binary=False, **env):
+        consent(**env)
         return subprocess.run(
             ["sh", "-ec", line],
             stdin=subprocess.DEVNULL,
@@ -218,10 +225,11 @@ def settled(home):
 
 
 @pytest.fixture
-def run(btplug, tmp_path):
+def run(btplug, tmp_path, consent):
     """Run btplug behind other words, with variables changed (None: not set)."""
 
     def call(*words, prefix=(), cwd=None, timeout=60, **env):
+        consent(**env)
         environment = {**os.environ, **env}
         return subprocess.run(
             [*prefix, str(btplug.script), *words],

@@ -75,7 +75,10 @@ def test_what_is_no_file_beside_the_code_is_never_opened(kind, words, btplug, co
 
     done = btplug(*words.split(), timeout=5)
 
-    assert done.returncode == 0, done.stderr
+    # A folder holds nothing; with anything else in it, the plugin cannot be accepted.
+    refused = words == "run it" and kind != "folder"
+    assert done.returncode == (4 if refused else 0), done.stderr
+    assert not refused or f"where: {folder / 'trap.py'}" in done.stderr
 
 
 def test_a_plugin_whose_code_is_a_pipe_does_not_hang(btplug, command):

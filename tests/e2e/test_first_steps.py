@@ -24,6 +24,7 @@ def test_list_shows_a_plugin_with_exactly_the_promised_keys(btplug, make_plugin,
         "summary": "Do greet",
         "source": "user",
         "state": "ready",
+        "trust": "trusted",
         "path": str(home / "cli_plugins" / "greet" / "config.yaml"),
         "error": None,
     }

@@ -4,7 +4,15 @@ import os
 import subprocess
 
 import pytest
-from processes import BOUND, FEW, check_reading, check_writing_is_refused, settle, tree
+from processes import (
+    BOUND,
+    FEW,
+    READING,
+    check_reading,
+    check_writing_is_refused,
+    settle,
+    tree,
+)
 
 
 @pytest.fixture
@@ -59,8 +67,13 @@ def test_a_home_that_cannot_be_is_enough_for_everything_that_only_reads(
         "BTPLUG_PLUGIN_PATH": str(home),
     }
 
-    check_reading(run, **env)
+    runs = ("run it", "it", "run it --help")
+    reading = {words: code for words, code in READING.items() if words not in runs}
+    check_reading(run, reading, **env)
     check_writing_is_refused(run, "Not a directory", **env)
+    # Consent can be kept nowhere; for one call it is given on the command line.
+    assert run("run", "it", **env).returncode == 6
+    assert run("--plugin-dir", str(home), "run", "it", **env).stdout == "hello\n"
 
 
 @pytest.mark.slow

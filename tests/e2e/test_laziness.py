@@ -151,14 +151,19 @@ def test_an_installed_plugin_is_found_without_importing_its_package(
     )
 
     assert marks() == []
-    assert (row["source"], row["state"], row["summary"]) == (
+    assert (row["source"], row["state"], row["error"]) == (
         "installed",
-        "ready",
-        "Do offered",
+        "untrusted",
+        "accept it with: btplug trust offered",
     )
 
 
 def test_an_installed_plugin_runs_as_part_of_its_package(btplug, distribution, marks):
+    asked = btplug("trust", "--in-process", "offered").stderr
+    accept = asked.partition("with: btplug ")[2].split()
+    assert btplug(*accept).returncode == 0
+    assert marks() == []
+
     assert btplug("run", "offered").returncode == 0
     assert marks() == ["vendor", "vendor.inner", "vendor.inner.plugin"]
 
@@ -225,7 +230,7 @@ def test_completion_in_a_real_bash_fills_in_commands_and_plugins(btplug, mines, 
     )
 
     assert done.stderr == ""
-    assert done.stdout == "other\nlist\ndisable doctor\nset show\n"
+    assert done.stdout == "other\nlist lock log\ndisable doctor\nset show\n"
     assert marks() == []
 
 

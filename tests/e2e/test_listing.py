@@ -29,12 +29,14 @@ def test_list_has_one_row_a_plugin_in_the_order_of_names(btplug, command, transp
     lines = [line.split() for line in btplug("list").lines]
 
     mine = [line for line in lines if line[0] in ("a", "b", "c")]
-    assert lines[0] == ["name", "kind", "version", "state", "source", "summary"]
-    assert [line[:5] for line in mine[:2]] == [
-        ["a", "transport", "1.0.0", "ready", "user"],
-        ["b", "cli", "2.1", "ready", "user"],
+    assert lines[0] == [
+        "name", "kind", "version", "state", "trust", "source", "summary",
+    ]  # fmt: skip
+    assert [line[:6] for line in mine[:2]] == [
+        ["a", "transport", "1.0.0", "ready", "trusted", "user"],
+        ["b", "cli", "2.1", "ready", "trusted", "user"],
     ]
-    assert mine[2][:4] == ["c", "cli", "broken", "user"]
+    assert mine[2][:5] == ["c", "cli", "broken", "untrusted", "user"]
     assert sorted(line[0] for line in lines[1:]) == [line[0] for line in lines[1:]]
 
 
@@ -66,16 +68,21 @@ def test_list_says_where_a_plugin_comes_from(btplug, command, tmp_path):
     assert source["table-display"] == "shipped"
 
 
-def test_nothing_in_the_working_directory_is_found(
+def test_the_plugins_of_the_working_directory_are_listed_last(
     btplug, command, transport, tmp_path
 ):
-    """Walking into a cloned repository must not run its code."""
     command("clone", where=tmp_path / "cli_plugins")
     transport("wire", where=tmp_path / "transport_plugins")
+    command("clone")
 
-    assert btplug("run", "clone").returncode == 3
-    names = {row["name"] for row in rows(btplug("list", "--json"))}
-    assert not names & {"clone", "wire"}
+    found = [
+        row for row in rows(btplug("list", "--json")) if row["source"] == "project"
+    ]
+
+    assert [(row["name"], row["state"]) for row in found] == [
+        ("clone", "shadowed"),
+        ("wire", "ready"),
+    ]
 
 
 @pytest.mark.slow
@@ -152,6 +159,7 @@ def test_info_shows_all_of_the_manifest(btplug, command):
         "permissions": {"network": ["any"], "read": ["state"], "write": []},
         "source": "user",
         "state": "ready",
+        "trust": "trusted",
         "error": None,
         "path": f"{folder}/config.yaml",
         "config": {

@@ -23,6 +23,9 @@ print(*sorted(set(sys.modules) - before), file=sys.stderr)
 BASE = {"atexit", "_locale", "locale", "signal", "binascii", "zlib", "fcntl", "select"}
 # What the plugin itself imports here.
 DATACLASS = {"dataclasses", "copy"}
+# What a run is logged with, and a plugin that is not shipped is checked with.
+LOGGED = {"_json"}
+CHECKED = {"_sha256", "_sha2", "_blake2"}
 # Click draws help pages with these.
 HELP = BASE | {
     "click", "textwrap", "shutil", "fnmatch", "bz2", "_bz2", "lzma", "_lzma",
@@ -43,10 +46,10 @@ ALLOWED = {
     "list --json": BASE,
     "list --json --kind cli": BASE | {"json", "_json"},
     "list": TABLE,
-    "run noop": BASE | DATACLASS,
-    "noop": BASE | DATACLASS,
-    "run noop --help": HELP | DATACLASS,
-    "run --set word=x noop": BASE | DATACLASS | {"json", "_json"},
+    "run noop": BASE | DATACLASS | LOGGED | CHECKED,
+    "noop": BASE | DATACLASS | LOGGED | CHECKED,
+    "run noop --help": HELP | DATACLASS | CHECKED,
+    "run --set word=x noop": BASE | DATACLASS | CHECKED | {"json", "_json"},
     "disable other": BASE,
     "config path --json": BASE | {"json", "_json"},
     "config show noop --json": BASE | {"json", "_json", "_ast", "ast"},
@@ -101,6 +104,35 @@ def test_a_listing_imports_nothing_that_runs_plugins(words, warm):
     found = warm(words)
 
     assert {name.removeprefix("btplug.") for name in found} & RUNNING == set()
+
+
+# Of btplug itself: what checks plugins that are not shipped.
+TRUST = {
+    "_blocks", "_codecache", "_consent", "_distfiles", "_hashes", "_lockfile",
+    "_modules", "_owners", "_pinned", "trust", "cli.subjects", "cli.trust",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", ["run table-display rows.json", "list --json", "--help", "--version"]
+)
+def test_what_is_shipped_pays_nothing_for_trust(words, warm, tmp_path):
+    (tmp_path / "rows.json").write_text('[{"a": 1}]')
+
+    found = warm(words)
+
+    own = {name.removeprefix("btplug.") for name in found}
+    assert own & TRUST == set()
+    assert not {n.partition(".")[0] for n in found} & CHECKED
+
+
+@pytest.mark.slow
+def test_what_is_not_shipped_is_checked(warm):
+    """The test above says something: elsewhere these modules are imported."""
+    own = {name.removeprefix("btplug.") for name in warm("run noop")}
+
+    assert own >= {"_pinned", "_codecache", "_consent", "trust"}
 
 
 @pytest.mark.slow

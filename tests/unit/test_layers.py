@@ -11,8 +11,11 @@ PACKAGE = ROOT / "btplug"
 
 LAYERS = [  # a module may import from earlier lines only
     {"errors"},
-    {"_yaml", "logs", "network", "_folders", "_loop"},
-    {"_json"},
+    {"_yaml", "logs", "network", "_folders", "_loop", "_blocks"},
+    {"_hashes", "_owners"},
+    {"_json", "_pinned"},
+    {"_codecache"},
+    {"_modules"},
     {"config", "message"},
     {"outcome", "codecs"},
     {"dialects"},
@@ -24,7 +27,10 @@ LAYERS = [  # a module may import from earlier lines only
     {"plugin", "_userfile", "_installed", "_forms", "_options"},
     {"_streams"},
     {"transport"},
+    {"trust", "_distfiles"},
     {"settings", "schema", "_discovery", "_lending", "_loader"},
+    {"_consent", "_runs"},
+    {"_lockfile"},
     {"context", "_calls", "_index"},
     {"_life"},
     {"registry"},
@@ -133,6 +139,7 @@ def test_imports_are_the_standard_library_or_a_dependency(path):
         "bittensor_core", "btplug", "click", "httpx", "msgspec", "numpy", "platformdirs",
         "rich", "yaml",
         *sys.stdlib_module_names,
+        "_sha2",  # of the standard library, from 3.12 on
     }  # fmt: skip
 
     assert {m.split(".")[0] for m, _, level in imports(path) if not level} <= allowed

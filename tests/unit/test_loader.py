@@ -188,7 +188,9 @@ def test_an_entry_that_is_no_file_is_not_waited_for(make_plugin, kind):
         load(read_manifest(str(folder)))
 
     assert caught.value.what == (
-        "found no regular file for the entry 'plugin', expected the plugin's code"
+        "found a pipe in the plugin, expected regular files alone"
+        if kind == "pipe"
+        else "found no regular file for the entry 'plugin', expected the plugin's code"
     )
 
 

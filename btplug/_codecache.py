@@ -1,0 +1,174 @@
+"""Compiled code of pinned plugins, kept privately: one file for each digest.
+
+What is read back is run, so a checksum would not do: whoever can write the cache (a
+CI system that restores it, say) could replace both. Each file begins with a keyed
+hash; the key lies with what the operator trusts, not in the cache. A file that was
+damaged, poisoned, or written with another key counts as missing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from btplug._folders import digest, make_private, write_atomic
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from btplug._folders import Folders
+    from btplug._pinned import Pinned
+
+_MOST = 64 * 1024 * 1024
+_KEY = 32
+
+
+class CodeCache:
+    """The code of one plugin: its bytes, and what was compiled from them before.
+
+    Args:
+        home: Where compiled code is kept; None: nowhere.
+
+    Attributes:
+        pinned: The bytes.
+        manifest: What was kept of it with the code, as plain values.
+    """
+
+    def __init__(self, home: Folders | None, pinned: Pinned) -> None:
+        self.pinned, self._home = pinned, home
+        self._codes: dict[str, bytes] = {}
+        self._fresh = False
+        self.manifest: tuple[Any, ...] | None = None
+        self._key = _read_key(home) if home else None
+        if home:
+            self._about = _about(pinned)
+            place = f"{digest(f'{pinned.root} {_stamp()}')}-{pinned.digest[3:35]}"
+            self._path = os.path.join(home.cache, "code", place)
+            self._read()
+
+    def _read(self) -> None:
+        import marshal
+
+        if self._key is None:
+            return
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            with open(fd, "rb") as file:
+                content = file.read(_MOST)
+        except OSError:  # a folder, say
+            return
+        mac, body = content[:_KEY], content[_KEY:]
+        if len(mac) == _KEY and _same(mac, self._mac(body)):
+            self.manifest, self._codes = marshal.loads(body)
+
+    def _mac(self, body: bytes) -> bytes:
+        from _blake2 import blake2b
+
+        assert self._key is not None
+        made = blake2b(self._about, key=self._key, digest_size=_KEY)
+        made.update(body)
+        return bytes(made.digest())
+
+    def code(self, path: str) -> CodeType:
+        """Return the code of a file, compiled from the pinned bytes if it is new.
+
+        Raises:
+            SyntaxError: As Python's own import would raise it.
+            ValueError: The source has a null byte.
+        """
+        import marshal
+
+        if found := self._codes.get(path):
+            code: CodeType = marshal.loads(found)
+            return code
+        source = self.pinned.files[path]
+        code = compile(source, self.pinned.place(path), "exec", dont_inherit=True)
+        self._codes[path] = marshal.dumps(code)
+        self._fresh = True
+        return code
+
+    def compile_all(self) -> None:
+        """Compile every file, before a child that cannot write the cache starts."""
+        for path in self.pinned.files:
+            if path.endswith(".py"):
+                # A file that nothing imports may hold anything.
+                with suppress(SyntaxError, ValueError):
+                    self.code(path)
+
+    def keep(self, manifest: tuple[Any, ...] | None = None) -> None:
+        """Write what is new; that it cannot be written is normal."""
+        if manifest is not None and self.manifest is None:
+            self.manifest, self._fresh = manifest, True
+        if not self._fresh or self._home is None:
+            return
+        import marshal
+
+        self._fresh = False
+        with suppress(OSError, ValueError):
+            if self._key is None:
+                self._key = _make_key(self._home)
+            body = marshal.dumps((self.manifest, self._codes))
+            write_atomic(self._path, self._mac(body) + body)
+            self._drop_older()
+
+    def _drop_older(self) -> None:
+        """Remove the code of what lay in the same folder before."""
+        folder, own = os.path.split(self._path)
+        for name in os.listdir(folder):
+            if name != own and name.startswith(own[:9]):
+                os.unlink(os.path.join(folder, name))
+
+
+def _stamp() -> str:
+    # `importlib.util` has it too, and imports more.
+    from _frozen_importlib_external import MAGIC_NUMBER
+
+    from btplug import __version__
+
+    return f"{__version__} {MAGIC_NUMBER.hex()} {sys.flags.optimize}"
+
+
+def _about(pinned: Pinned) -> bytes:
+    """Return all on which the code depends, its sources by their digest."""
+    return f"code 1 {_stamp()}\n{pinned.digest}\n{pinned.root}\n\0".encode()
+
+
+def _same(first: bytes, second: bytes) -> bool:
+    from _operator import _compare_digest
+
+    return bool(_compare_digest(first, second))
+
+
+def _key_path(home: Folders) -> str:
+    return os.path.join(home.trust, "key")
+
+
+def _read_key(home: Folders) -> bytes | None:
+    """Return the key of the cache; None where there is none that is private."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(_key_path(home), flags)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        private = found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        key = os.read(fd, _KEY + 1) if private else b""
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return key if len(key) == _KEY else None
+
+
+def _make_key(home: Folders) -> bytes:
+    make_private(home.trust)
+    key = os.urandom(_KEY)
+    write_atomic(_key_path(home), key)
+    # Of two processes the later one's key stays.
+    return _read_key(home) or key

@@ -1,0 +1,179 @@
+"""A plugin's files, read once: what is hashed here is what runs."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple, NoReturn
+
+from btplug._hashes import digest_of, sha256
+from btplug._owners import check_owner, kind_of, real_folder
+from btplug.errors import PluginLoadError
+
+MOST_FILES = 1_000
+MOST_BYTES = 16 * 1024 * 1024
+MOST_ENTRIES = 10_000  # those that are ignored too
+MOST_DEPTH = 16
+COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Pinned(NamedTuple):
+    """The bytes of a plugin, as they were when they were read.
+
+    Attributes:
+        root: The folder, without links.
+        files: Path below *root*, with ``/``, to content.
+        hashes: The same paths to SHA-256, of all files that count.
+        digest: Of *hashes*.
+        folders: Where its files lie, *root* first: their times tell of new files.
+        tag: Of the wheel, where compiled modules make it differ between systems.
+    """
+
+    root: str
+    files: dict[str, bytes]
+    hashes: dict[str, str]
+    digest: str
+    folders: tuple[str, ...] = ()
+    tag: str = ""
+
+    def place(self, path: str) -> str:
+        """Return the whole path of a file."""
+        return os.path.join(self.root, *path.split("/"))
+
+
+def read_folder(root: str, *, checked: bool = True, compiled: bool = False) -> Pinned:
+    """Read all files of a plugin's folder, once, without following a link.
+
+    ``__pycache__`` and names that begin with a dot are left out: pip, pytest and
+    editors make them, and nothing in them is used.
+
+    Args:
+        checked: Only root and the user may write any folder on the way, and the files.
+        compiled: Files of compiled code are no reason to refuse.
+
+    Raises:
+        TrustError: Others may write it.
+        PluginLoadError: It holds a link, a pipe, a device, compiled code, or too much.
+    """
+    try:
+        real = real_folder(root) if checked else os.path.realpath(root)
+        top = os.open(real, _FLAGS | os.O_DIRECTORY)
+    except OSError as exc:
+        raise _unreadable(root, exc) from exc
+    try:
+        reader = _Reader(real, checked, compiled)
+        reader.folder(top, "", 0)
+    finally:
+        os.close(top)
+    hashes = {path: sha256(content) for path, content in reader.files.items()}
+    folders = tuple(os.path.join(real, f) if f else real for f in reader.folders)
+    return Pinned(real, reader.files, hashes, digest_of(hashes.items()), folders)
+
+
+class _Reader:
+    def __init__(self, root: str, checked: bool, compiled: bool) -> None:
+        self.root, self.checked, self.compiled = root, checked, compiled
+        self.files: dict[str, bytes] = {}
+        self.folders: list[str] = []
+        self.left, self.entries = MOST_BYTES, MOST_ENTRIES
+        self.safe = (0, os.geteuid())
+
+    def folder(self, fd: int, inside: str, depth: int) -> None:
+        """Read an open folder; *inside* is its path below the root, and ``/``."""
+        self.folders.append(inside.rstrip("/"))
+        if depth > MOST_DEPTH:
+            self.refuse(inside, f"a folder {depth} levels deep", "fewer levels")
+        if self.checked and depth:
+            check_owner(os.path.join(self.root, inside), os.fstat(fd))
+        with os.scandir(fd) as found:
+            for entry in found:
+                self.entries -= 1
+                if self.entries < 0:
+                    what = f"more than {MOST_ENTRIES:,} entries"
+                    self.refuse(inside, what, "fewer files")
+                name = entry.name
+                if name[0] == ".":
+                    continue
+                path = inside + name
+                if entry.is_file(follow_symlinks=False):
+                    self.read(fd, name, path)
+                elif entry.is_dir(follow_symlinks=False):
+                    if name != "__pycache__":
+                        self.enter(fd, name, path, depth)
+                elif name != "__pycache__":
+                    self.refuse(path, _kind(fd, name), "regular files alone")
+
+    def enter(self, above: int, name: str, path: str, depth: int) -> None:
+        self.check_name(path)
+        fd = self.open(above, name, path, _FLAGS | os.O_DIRECTORY)
+        try:
+            self.folder(fd, f"{path}/", depth + 1)
+        finally:
+            os.close(fd)
+
+    def read(self, above: int, name: str, path: str) -> None:
+        self.check_name(path)
+        if not self.compiled and name.lower().endswith(COMPILED):
+            self.refuse(path, "compiled code", "source: compiled code not allowed")
+        if len(self.files) >= MOST_FILES:
+            self.refuse(path, f"more than {MOST_FILES:,} files", "fewer")
+        fd = self.open(above, name, path, _FLAGS)
+        try:
+            found = os.fstat(fd)
+            # What it was when the folder was listed, it may be no more.
+            if not stat.S_ISREG(found.st_mode):
+                self.refuse(path, kind_of(found.st_mode), "regular files alone")
+            if self.checked and (
+                found.st_mode & 0o022 or found.st_uid not in self.safe
+            ):
+                check_owner(os.path.join(self.root, path), found)
+            self.files[path] = self.content(fd, path, found.st_size)
+        finally:
+            os.close(fd)
+
+    def content(self, fd: int, path: str, size: int) -> bytes:
+        pieces: list[bytes] = []
+        while size <= self.left:
+            # One byte more than it should have tells that it has grown.
+            piece = os.read(fd, size + 1)
+            if not piece:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.append(piece)
+            self.left -= len(piece)
+            size = max(size - len(piece), 0)
+        what = f"more than {MOST_BYTES:,} bytes"
+        self.refuse(path, what, "less, in all files together")
+
+    def open(self, above: int, name: str, path: str, flags: int) -> int:
+        try:
+            return os.open(name, flags, dir_fd=above)
+        except OSError as exc:
+            raise _unreadable(os.path.join(self.root, path), exc) from exc
+
+    def check_name(self, path: str) -> None:
+        # A line end in a name could stand for two lines of the digest.
+        if not path.isprintable():
+            self.refuse(path, "such a name", "names in UTF-8 that can be shown")
+
+    def refuse(self, path: str, found: str, expected: str) -> NoReturn:
+        raise PluginLoadError(
+            f"found {found} in the plugin, expected {expected}",
+            where=ascii(os.path.join(self.root, path))[1:-1],
+            fix="remove it from the plugin's folder",
+        )
+
+
+def _kind(fd: int, name: str) -> str:
+    try:
+        return kind_of(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except OSError:
+        return "what is gone already"
+
+
+def _unreadable(path: str, exc: OSError) -> PluginLoadError:
+    return PluginLoadError(
+        f"the plugin's files cannot be read: {exc.strerror}",
+        where=ascii(path)[1:-1],
+        fix="let no other process change them meanwhile, and be allowed to read them",
+    )

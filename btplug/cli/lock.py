@@ -1,0 +1,109 @@
+"""``btplug lock``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from btplug.cli.lazy import host_of
+from btplug.errors import BtplugError, TrustError
+
+if TYPE_CHECKING:
+    from btplug._lockfile import Entry
+    from btplug.cli.host import Host
+
+
+@click.command("lock")
+@click.option("--check", is_flag=True, help="Write nothing; exit 6 if it differs.")
+@click.option("--lock", "path", metavar="FILE", help="Another file than btplug.lock.")
+@click.pass_context
+def command(ctx: click.Context, check: bool, path: str | None) -> None:
+    """Write btplug.lock: every plugin in use with version, digest and permissions.
+
+    In use is what would run: shipped or trusted, and enabled. Commit the file, and
+    'btplug --locked run NAME' runs exactly that.
+    """
+    from btplug._lockfile import FILE, fingerprint, read_lock
+
+    host = host_of(ctx)
+    path = path or ctx.find_root().params.get("lock") or FILE
+    entries = in_use(host)
+    if check:
+        _check(host, read_lock(path), {entry.name: entry for entry in entries}, path)
+        click.echo(f"{path} fits: {fingerprint(entries)}", err=True)
+        return
+    entries = _written(path, entries)
+    click.echo(f"{len(entries)} plugins: {path}", err=True)
+    click.echo(fingerprint(entries))
+
+
+def in_use(host: Host) -> list[Entry]:
+    """Return an entry for every plugin that would run.
+
+    Raises:
+        BtplugError: One cannot be read.
+    """
+    names = [row.name for row in host.listing().rows() if row.state == "ready"]
+    return [entry for name in names if (entry := _entry(host, name))]
+
+
+def _entry(host: Host, name: str) -> Entry | None:
+    """Return the entry of a plugin as it lies there; None: there is none."""
+    from btplug._codecache import CodeCache
+    from btplug._consent import manifest_in, pin_accountable
+    from btplug._lockfile import entry_of
+    from btplug._pinned import read_folder
+
+    manifest = host.look_up(name)
+    if manifest is None:
+        return None
+    if manifest.source == "shipped":
+        pinned = read_folder(manifest.root, checked=False)
+    else:
+        pinned = pin_accountable(manifest)
+    return entry_of(manifest_in(CodeCache(host.home, pinned), manifest), pinned)
+
+
+def _written(path: str, entries: list[Entry]) -> list[Entry]:
+    from btplug._folders import write_atomic
+    from btplug._lockfile import lock_text, merged, read_lock
+
+    old: dict[str, Entry] = {}
+    if os.path.lexists(path):
+        old = read_lock(path)
+    entries = merged(entries, old)
+    try:
+        write_atomic(os.path.abspath(path), lock_text(entries).encode(), foreign=True)
+    except OSError as exc:
+        raise BtplugError(
+            f"the lock cannot be written: {exc.strerror}",
+            where=path,
+            fix="write it somewhere else with: btplug lock --lock FILE",
+        ) from exc
+    return entries
+
+
+def _check(
+    host: Host, pinned: dict[str, Entry], used: dict[str, Entry], path: str
+) -> None:
+    from btplug._lockfile import difference
+
+    found = []
+    for name in sorted(pinned.keys() | used.keys()):
+        # What is pinned need not be trusted here: a lock is for other machines too.
+        now = used.get(name)
+        try:
+            now = now or _entry(host, name)
+        except BtplugError as exc:
+            found.append(f"{name}: {exc.line()}")
+            continue
+        if differs := difference(pinned.get(name), now):
+            found.append(f"{name}: {differs}")
+    if found:
+        raise TrustError(
+            f"{len(found)} plugins differ from the lock\n  " + "\n  ".join(found),
+            where=path,
+            fix="look at what changed, and write it anew with: btplug lock",
+        )

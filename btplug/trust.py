@@ -1,0 +1,266 @@
+"""What the operator accepted: exactly these bytes, with exactly these permissions."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from btplug import _blocks
+from btplug._blocks import BadBlocks
+from btplug._folders import make_private, write_atomic
+from btplug._hashes import is_digest, sha256
+from btplug._owners import read_owned
+from btplug.errors import BtplugError, TrustError
+from btplug.manifest import Permissions, is_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from btplug._folders import Folders
+
+__all__ = ["Accepted", "TrustStore"]
+
+_HEAD = "btplug-trust: 1"
+_KEYS = frozenset(
+    {
+        "digest", "for", "in-process", "kind", "name", "network", "path", "read",
+        "sum", "version", "write",
+    }
+)  # fmt: skip
+_MOST = 16 * 1024 * 1024
+# Seconds to wait for another process that writes the store.
+_PATIENCE = 10.0
+KINDS = ("cli", "transport", "settings")
+
+
+class Accepted(NamedTuple):
+    """One consent.
+
+    Attributes:
+        path: Where it lies, without links: a plugin's folder, or a btplug.yaml.
+        kind: ``cli``, ``transport``, or ``settings`` of a project.
+        digest: Of all its files.
+        in_process: It may run in btplug's own process, unconfined.
+    """
+
+    path: str
+    name: str
+    kind: str
+    version: str
+    digest: str
+    permissions: Permissions = Permissions()
+    in_process: bool = False
+
+
+class TrustStore:
+    """The file of what was accepted: private, written whole, and never guessed at.
+
+    Where it is damaged, every question about it is refused: to go on as if nothing had
+    been accepted, and write that, would forget what was.
+    """
+
+    def __init__(self, home: Folders) -> None:
+        self._folder = home.trust
+        self.path = home.accepted
+        self._read: dict[str, Accepted] | None = None
+
+    def find(self, path: str) -> Accepted | None:
+        """Return what was accepted at *path*, whatever lies there now.
+
+        Raises:
+            TrustError: The store is damaged.
+        """
+        return self.all().get(path)
+
+    def all(self) -> Mapping[str, Accepted]:
+        """Return all that was accepted, by path.
+
+        Raises:
+            TrustError: The store is damaged, or others may write it.
+        """
+        if self._read is None:
+            self._read = self._load()
+        return self._read
+
+    def accept(self, *consents: Accepted, files: Mapping[str, str]) -> None:
+        """Record consents, in place of what was accepted at the same paths.
+
+        Args:
+            files: Digest to the lines of which it is the digest, to tell later which
+                file has changed.
+
+        Raises:
+            TrustError: The store is damaged: nothing is recorded.
+            BtplugError: It cannot be written; what was there is untouched.
+        """
+        with self._locked():
+            found = self._load()
+            found |= {consent.path: consent for consent in consents}
+            for digest, lines in files.items():
+                write_atomic(self._files(digest), lines.encode())
+            self._save(found)
+
+    def withdraw(self, *paths: str) -> list[Accepted]:
+        """Forget what was accepted at *paths* and return it.
+
+        Raises:
+            TrustError: The store is damaged.
+            BtplugError: It cannot be written.
+        """
+        with self._locked():
+            found = self._load()
+            gone = [found.pop(path) for path in paths if path in found]
+            if gone:
+                self._save(found)
+            return gone
+
+    def hashes(self, accepted: Accepted) -> dict[str, str] | None:
+        """Return the hash of each file that was accepted; None: that is not known."""
+        try:
+            text = read_owned(self._files(accepted.digest), _MOST).decode()
+        except (TrustError, FileNotFoundError, ValueError):
+            return None
+        if f"h1:{sha256(text.encode())}" != accepted.digest:
+            return None
+        lines = (line.partition("  ") for line in text.splitlines())
+        return {path: found for found, _, path in lines}
+
+    def _files(self, digest: str) -> str:
+        return os.path.join(self._folder, "files", digest.removeprefix("h1:"))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other writers out; a process that is killed lets go by itself."""
+        import fcntl
+        import time
+
+        until = time.monotonic() + _PATIENCE
+        try:
+            make_private(self._folder)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(os.path.join(self._folder, "lock"), flags, 0o600)
+        except OSError as exc:
+            raise self._unwritable(exc) from exc
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as exc:
+                    if time.monotonic() > until:
+                        raise BtplugError(
+                            "another process has been writing the trust store for "
+                            f"{_PATIENCE:g} seconds",
+                            where=self.path,
+                            fix="end it, and try again",
+                        ) from exc
+                    time.sleep(0.01)
+            try:
+                yield
+            except OSError as exc:
+                raise self._unwritable(exc) from exc
+        finally:
+            os.close(fd)
+            self._read = None
+
+    def _unwritable(self, exc: OSError) -> BtplugError:
+        return BtplugError(
+            f"the trust store cannot be written: {exc.strerror}",
+            where=exc.filename or self.path,
+            fix="make room and the folder writable, or choose another with BTPLUG_HOME",
+        )
+
+    def _save(self, found: Mapping[str, Accepted]) -> None:
+        blocks = [_block(found[path]) for path in sorted(found)]
+        os.chmod(self._folder, 0o700)
+        write_atomic(self.path, self._text(blocks).encode())
+        used = {os.path.basename(self._files(a.digest)) for a in found.values()}
+        folder = os.path.join(self._folder, "files")
+        with suppress(OSError):
+            for name in set(os.listdir(folder)) - used:
+                if not name.startswith(".tmp-"):  # another process writes it
+                    os.unlink(os.path.join(folder, name))
+
+    def _text(self, blocks: list[_blocks.Block]) -> str:
+        # The place is part of it: a store that came with a clone or an archive
+        # accepts nothing where it lands.
+        place: _blocks.Block = {"for": [(str(os.geteuid()), self._place())]}
+        body = _blocks.write(_HEAD, [place, *blocks])
+        sum_: _blocks.Block = {"sum": [(sha256(body.encode()),)]}
+        return _blocks.write(_HEAD, [{**place, **sum_}, *blocks])
+
+    def _place(self) -> str:
+        return os.path.realpath(self._folder)
+
+    def _load(self) -> dict[str, Accepted]:
+        try:
+            content = read_owned(self.path, _MOST)
+        except FileNotFoundError:
+            return {}
+        try:
+            text = content.decode()
+            blocks = _blocks.read(text, _HEAD, _KEYS)
+            if not blocks or _blocks.one(blocks[0], "for") is None:
+                raise BadBlocks("found no first block, expected one")
+            user, place = _blocks.one(blocks[0], "for")
+            if (user, place) != (str(os.geteuid()), self._place()):
+                raise BadBlocks(f"it was made for {place}, by the user {user}")
+            if text != self._text(blocks[1:]):
+                raise BadBlocks("its sum does not fit its content")
+            found = [_accepted(block) for block in blocks[1:]]
+        except ValueError as exc:
+            raise TrustError(
+                f"the trust store is damaged ({exc}): nothing in it counts, and "
+                "nothing is added",
+                where=self.path,
+                fix="put back a copy of it, or remove it and trust your plugins again",
+            ) from exc
+        return {accepted.path: accepted for accepted in found}
+
+
+def _block(accepted: Accepted) -> _blocks.Block:
+    return {
+        "path": [(accepted.path,)],
+        "name": [(accepted.name,)],
+        "kind": [(accepted.kind,)],
+        "version": [(accepted.version,)],
+        **permission_lines(accepted.permissions),
+        "digest": [(accepted.digest,)],
+        "in-process": [("yes" if accepted.in_process else "no",)],
+    }
+
+
+def permission_lines(permissions: Permissions) -> _blocks.Block:
+    """Return permissions as lines of a block."""
+    return {
+        "network": [permissions.network],
+        "read": [permissions.read],
+        "write": [permissions.write],
+    }
+
+
+def permissions_in(block: _blocks.Block) -> Permissions:
+    """Return what `permission_lines` wrote.
+
+    Raises:
+        BadBlocks: A line is missing.
+    """
+    return Permissions(*(_blocks.one(block, key) for key in Permissions._fields))
+
+
+def _accepted(block: _blocks.Block) -> Accepted:
+    found = Accepted(
+        _blocks.word(block, "path"),
+        _blocks.word(block, "name"),
+        _blocks.word(block, "kind"),
+        _blocks.word(block, "version"),
+        _blocks.word(block, "digest"),
+        permissions_in(block),
+        _blocks.word(block, "in-process") == "yes",
+    )
+    if not (is_name(found.name) or found.kind == "settings") or found.kind not in KINDS:
+        raise BadBlocks(f"found {found.name!r} of kind {found.kind!r}")
+    if not is_digest(found.digest):
+        raise BadBlocks(f"found the digest {found.digest[:80]!r}")
+    return found
