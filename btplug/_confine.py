@@ -69,7 +69,8 @@ class Plan(NamedTuple):
         """Return it with its length, for an interpreter of the same version."""
         import marshal
 
-        data = marshal.dumps((*self[:-1], tuple(self.limits)))
+        lists = ([*value] if isinstance(value, tuple) else value for value in self)
+        data = marshal.dumps([*lists])
         return len(data).to_bytes(4, "big") + data
 
     @classmethod
@@ -78,7 +79,7 @@ class Plan(NamedTuple):
         import marshal
 
         *values, limits = marshal.loads(data)
-        return cls(*values, limits=Limits(*limits))
+        return cls._make([*values, Limits(*limits)])
 
 
 class Loose(Exception):
@@ -204,6 +205,8 @@ def _erase_environment(system: System, folder: str) -> None:
         if len(value) > 1:  # shorter ones are shared by all of Python
             system.erase(id(value) + head, id(value) + head + len(value))
     os.environ.update(kept, HOME=folder, TMPDIR=folder)
+    if tempfile := sys.modules.get("tempfile"):
+        tempfile.tempdir = None  # in a forked child it remembers the host's
 
 
 def _limit(limits: Limits) -> None:

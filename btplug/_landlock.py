@@ -28,7 +28,8 @@ _BOTH_TCP = 3  # bind and connect
 _BOTH_SCOPES = 3  # abstract UNIX sockets and signals
 _VERSION = 1  # flag of landlock_create_ruleset
 _PATH_BENEATH = 1  # kind of rule
-_ABSENT = (FileNotFoundError, NotADirectoryError)
+# Or beyond reach: what cannot be found cannot be read either, rule or no rule.
+_ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 
 def version(system: System) -> int:

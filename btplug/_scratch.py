@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 
 _PLACES = ("/tmp", "/var/tmp", "/dev/shm")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def make_folder() -> str:
@@ -28,7 +29,7 @@ def remove(folder: str) -> None:
     level by level.
     """
     with suppress(FileNotFoundError):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        fd = os.open(folder, _FOLDER)
         try:
             _empty(fd)
         finally:
@@ -47,9 +48,7 @@ def _empty(top: int) -> None:
                 pass
             # It may have taken its own rights away; it is no link, and its maker dead.
             os.chmod(name, 0o700, dir_fd=top)
-            inner = os.open(
-                name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top
-            )
+            inner = os.open(name, _FOLDER, dir_fd=top)
             try:
                 for child in os.listdir(inner):
                     count += 1

@@ -105,7 +105,8 @@ def _judged(pid: int, landlock: int) -> dict[str, list[_Step]]:
         # A datagram socket could be pointed at any other by sendmsg.
         "socketpair": [
             _low(0), _Step(_JEQ, _AF_UNIX, yes=1), deny,
-            _low(1), _Step(_AND, _KIND), *_one_of((_STREAM, _SEQPACKET), _ALLOW, _EPERM),
+            _low(1), _Step(_AND, _KIND),
+            *_one_of((_STREAM, _SEQPACKET), _ALLOW, _EPERM),
         ],
         "sendto": _none(4),
         "prlimit64": _none(2),

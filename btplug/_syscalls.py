@@ -147,7 +147,10 @@ class System:
 
     def address(self, data: bytes) -> int:
         """Return where *data* lies; the caller keeps it alive."""
-        return self._ctypes.cast(data, self._ctypes.c_void_p).value or 0
+        return (
+            self._ctypes.cast(self._ctypes.c_char_p(data), self._ctypes.c_void_p).value
+            or 0
+        )
 
     def erase(self, start: int, end: int) -> None:
         """Overwrite memory with zeros."""

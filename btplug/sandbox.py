@@ -41,8 +41,7 @@ class Offer(NamedTuple):
 _OPEN = (
     "whether a path exists, and its size, owner and times (stat); where links lead",
     "the names, times and load of the system, as every program sees them",
-    "processor time, threads, and room in the folder for temporary files, up to the "
-    "time limit",
+    "processor time, threads and room for temporary files, up to the time limit",
 )
 
 
@@ -186,14 +185,12 @@ def _executed(plan: Plan, channel: int, stdin: int | None, noise: int) -> int:
     )
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    standard = ((noise, 1), (noise, 2), (channel, 3))
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
         if stdin is None
         else (os.POSIX_SPAWN_DUP2, stdin, 0),
-        *(
-            (os.POSIX_SPAWN_DUP2, a, b)
-            for a, b in ((noise, 1), (noise, 2), (channel, 3))
-        ),
+        *((os.POSIX_SPAWN_DUP2, a, b) for a, b in standard),
     ]
     words = [sys.executable, "-I", "-S", "-c", code, root]
     return os.posix_spawn(sys.executable, words, kept, file_actions=actions)
