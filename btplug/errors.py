@@ -114,6 +114,18 @@ class PluginTimeout(BtplugError):
     exit_code = 7
 
 
+class PluginDied(BtplugError):
+    """A confined plugin's process ended without being told to, or past a limit."""
+
+    exit_code = 8
+
+
+class Unconfinable(BtplugError):
+    """This system cannot confine a plugin, or did not."""
+
+    exit_code = 6
+
+
 class PluginFailed(BtplugError):
     """A plugin ran and raised; the cause is chained.
 

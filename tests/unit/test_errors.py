@@ -33,6 +33,8 @@ EXIT_CODES = {
     "PluginLoadError": 4,
     "PluginStartError": 4,
     "PluginTimeout": 7,
+    "PluginDied": 8,
+    "Unconfinable": 6,
     "PluginFailed": 1,
     "TransportError": 5,
     "Refused": 5,

@@ -11,6 +11,11 @@ PACKAGE = ROOT / "btplug"
 
 LAYERS = [  # a module may import from earlier lines only
     {"errors"},
+    {"_syscalls", "_scratch", "_frames"},
+    {"_landlock", "_seccomp"},
+    {"_confine"},
+    {"_process"},
+    {"sandbox"},
     {"_yaml", "logs", "network", "_folders", "_loop", "_blocks"},
     {"_hashes", "_owners"},
     {"_json", "_pinned"},

@@ -1,0 +1,262 @@
+"""What a child does to itself before anything of a plugin is in it.
+
+ctypes and resource are imported here and nowhere else, once and late.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from btplug._frames import Channel, Frame, Kind
+from btplug._syscalls import System, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# How the process ends where an error of the system says which limit it met.
+PAST_MEMORY, PAST_FILES, BROKEN = 71, 72, 70
+_PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38  # of prctl
+_CAPABILITIES = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)  # version, own pid
+KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "NO_COLOR", "COLUMNS")
+_AF_UNIX, _AF_INET, _STREAM = 1, 2, 1
+_CHANNEL = 3  # its descriptor in an interpreter of its own
+
+
+class Limits(NamedTuple):
+    """What a confined process may use.
+
+    Attributes:
+        memory: Bytes of address space.
+        files: Descriptors open at once.
+        file_size: Bytes of a file it writes.
+        processor: Seconds of processor time, of all its threads together.
+    """
+
+    memory: int = 4 * 1024**3
+    files: int = 256
+    file_size: int = 1024**3
+    processor: int = 3600
+
+
+class Plan(NamedTuple):
+    """What a child is to become; plain values, so that marshal carries it.
+
+    Attributes:
+        main: ``module:function``; called with the channel's descriptor.
+        path: The child's ``sys.path``.
+        read: What it may read: files, and folders with all they hold.
+        write: The same for writing; *folder* comes on top.
+        folder: Its own, for temporary files; its working directory.
+        guarded: What it has to prove that it cannot open.
+        parent: Process id of the host.
+    """
+
+    main: str
+    path: Sequence[str]
+    read: Sequence[str]
+    write: Sequence[str]
+    folder: str
+    guarded: Sequence[str]
+    parent: int
+    limits: Limits
+
+    def packed(self) -> bytes:
+        """Return it with its length, for an interpreter of the same version."""
+        import marshal
+
+        lists = ([*value] if isinstance(value, tuple) else value for value in self)
+        data = marshal.dumps([*lists])
+        return len(data).to_bytes(4, "big") + data
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Plan:
+        """Return what `packed` made, without its length; the host alone is asked."""
+        import marshal
+
+        *values, limits = marshal.loads(data)
+        return cls._make([*values, Limits(*limits)])
+
+
+class Loose(Exception):
+    """The child is not confined, and why."""
+
+
+def fresh() -> NoReturn:
+    """Be the child, in an interpreter of its own; the plan comes over the channel."""
+    length = int.from_bytes(_exactly(4), "big")
+    begin(Plan.unpacked(_exactly(length)), _CHANNEL)
+
+
+def _exactly(length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        part = os.read(_CHANNEL, length - len(data))
+        if not part:
+            os._exit(BROKEN)  # the host is gone
+        data += part
+    return data
+
+
+def begin(plan: Plan, channel: int) -> NoReturn:
+    """Confine this process, prove it, and run what the plan says; never return.
+
+    Standard input, output and errors are in place; *channel* is the only other
+    descriptor that stays.
+    """
+    code = BROKEN
+    try:
+        try:
+            _confine(plan, channel)
+        except (Loose, OSError) as exc:
+            # Before the first byte of a plugin: this is our own word.
+            Channel(channel).send(Frame(Kind.FAILURE, str(exc).encode()))
+        else:
+            Channel(channel).send(Frame(Kind.READY))
+            code = _run(plan.main, channel)
+    finally:
+        # The frames below belong to the host in a forked child.
+        os._exit(code)
+
+
+def _run(main: str, channel: int) -> int:
+    from importlib import import_module
+
+    code = 0
+    try:
+        module, _, name = main.partition(":")
+        getattr(import_module(module), name)(channel)
+    except MemoryError:
+        code = PAST_MEMORY
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else bool(exc.code)
+    except BaseException as exc:
+        past = isinstance(exc, OSError) and exc.errno == errno.EMFILE
+        code = PAST_FILES if past else BROKEN
+        sys.excepthook(*sys.exc_info())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
+    return code
+
+
+def _confine(plan: Plan, channel: int) -> None:
+    os.setsid()
+    at = machine()
+    if at is None:
+        raise Loose(f"plugins are not confined on {os.uname().machine}")
+    system = System(at)
+    system.call("prctl", _PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != plan.parent:
+        raise Loose("the host ended meanwhile")
+    _close_all_but(channel)
+    _quiet_signals()
+    _erase_environment(system, plan.folder)
+    sys.path[:] = plan.path
+    os.umask(0o077)
+    os.chdir(plan.folder)
+    _limit(plan.limits)
+    # As root too: no power over files, processes or the network of others is left.
+    system.call("capset", _CAPABILITIES, bytes(24))
+    system.call("prctl", _NO_NEW_PRIVS, 1, 0, 0, 0)
+    _forbid(system, plan)
+    _prove(system, plan.guarded)
+
+
+def _close_all_but(channel: int) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2 and fd != channel:
+            try:
+                os.close(fd)
+            except OSError:  # the one that listed them
+                continue
+
+
+def _quiet_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        # Handlers are the host's; what was ignored stays so, SIGPIPE for one.
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _erase_environment(system: System, folder: str) -> None:
+    """Leave of the environment what does no harm, in memory too.
+
+    Cleared alone, it stays readable where the kernel put it.
+    """
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    values = list(os.environb.values())
+    os.environ.clear()
+    with open("/proc/self/stat", "rb") as file:
+        # proc(5), fields 50 and 51; the second one may hold anything in brackets.
+        fields = file.read().rpartition(b")")[2].split()
+    system.erase(int(fields[47]), int(fields[48]))
+    head = bytes.__basicsize__ - 1
+    for value in values:
+        if len(value) > 1:  # shorter ones are shared by all of Python
+            system.erase(id(value) + head, id(value) + head + len(value))
+    os.environ.update(kept, HOME=folder, TMPDIR=folder)
+    if tempfile := sys.modules.get("tempfile"):
+        tempfile.tempdir = None  # in a forked child it remembers the host's
+
+
+def _limit(limits: Limits) -> None:
+    import resource
+
+    for what, value, more in (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_AS, limits.memory, 0),
+        (resource.RLIMIT_NOFILE, limits.files, 0),
+        (resource.RLIMIT_FSIZE, limits.file_size, 0),
+        # At the first it gets a signal that says why, at the second it is killed.
+        (resource.RLIMIT_CPU, limits.processor, 1),
+    ):
+        _, most = resource.getrlimit(what)
+        room = float("inf") if most == resource.RLIM_INFINITY else most
+        resource.setrlimit(what, (int(min(value, room)), int(min(value + more, room))))
+
+
+def _forbid(system: System, plan: Plan) -> None:
+    from btplug import _landlock, _seccomp
+
+    known = _landlock.version(system)
+    if not known:
+        raise Loose("the kernel has no Landlock, or it is switched off")
+    code = _seccomp.program(system.machine, os.getpid(), known)
+    _landlock.restrict(system, known, plan.read, (plan.folder, *plan.write))
+    system.call("prctl", _DUMPABLE, 0, 0, 0, 0)
+    _seccomp.install(system, code)
+
+
+def _prove(system: System, guarded: Sequence[str]) -> None:
+    """Try what must not succeed, ahead of whoever means it."""
+    for path in ("/", *guarded):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (PermissionError, FileNotFoundError, NotADirectoryError):
+            continue
+        os.close(fd)
+        raise Loose(f"the process could still open {path}")
+    for family in (_AF_INET, _AF_UNIX):
+        if not _denied(partial(system.call, "socket", family, _STREAM, 0)):
+            raise Loose("the process could still make a socket")
+    # Without a filter the answer is another one: a folder is no program.
+    if not _denied(lambda: os.execv("/", ["/"])):
+        raise Loose("the process could still run programs")
+
+
+def _denied(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except OSError as exc:
+        return exc.errno == errno.EPERM
+    return False

@@ -1,0 +1,102 @@
+"""Landlock: what a process may do to files, TCP ports and other processes.
+
+Of the kernel's interface this knows versions 1 to 7, uses all that the kernel has, and
+leaves nothing half done: a rule that cannot be set is an error.
+Source: https://docs.kernel.org/userspace-api/landlock.html
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from btplug._syscalls import System
+
+NEWEST = 7
+
+_WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
+_MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
+_EXECUTE, _REFER, _TRUNCATE, _IOCTL_DEV = 1, 1 << 13, 1 << 14, 1 << 15
+_FIRST = (1 << 13) - 1  # all rights of version 1
+_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+_BOTH_TCP = 3  # bind and connect
+_BOTH_SCOPES = 3  # abstract UNIX sockets and signals
+_VERSION = 1  # flag of landlock_create_ruleset
+_PATH_BENEATH = 1  # kind of rule
+# Or beyond reach: what cannot be found cannot be read either, rule or no rule.
+_ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+def version(system: System) -> int:
+    """Return the newest version that both sides know, 0 without Landlock."""
+    try:
+        found = system.call("landlock_create_ruleset", 0, 0, _VERSION)
+    except OSError:
+        return 0
+    return min(found, NEWEST)
+
+
+def file_rights(known: int) -> int:
+    """Return every right over files that a kernel of version *known* can deny."""
+    rights = _FIRST
+    for since, right in ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEV)):
+        if known >= since:
+            rights |= right
+    return rights
+
+
+def restrict(
+    system: System, known: int, read: Iterable[str], write: Iterable[str]
+) -> None:
+    """Deny this thread, for ever, all files but these, TCP, and others' sockets.
+
+    A path that is not there is left out; none of them may be executed as a program.
+
+    Args:
+        known: A version of the kernel's interface, 1 or more.
+        read: Files, and folders with all they hold.
+        write: The same; read as well, but no device can be made in them.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    rights = file_rights(known)
+    ruleset = system.call("landlock_create_ruleset", *_attributes(known, rights), 0)
+    try:
+        for path in read:
+            _allow(system, ruleset, path, rights & (_READ_FILE | _READ_DIR))
+        for path in write:
+            kept = rights & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV)
+            _allow(system, ruleset, path, kept)
+        system.call("landlock_restrict_self", ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
+def _attributes(known: int, rights: int) -> tuple[bytes, int]:
+    fields = [rights]
+    if known >= 4:
+        fields.append(_BOTH_TCP)
+    if known >= 6:
+        fields.append(_BOTH_SCOPES)
+    packed = struct.pack(f"={len(fields)}Q", *fields)
+    return packed, len(packed)
+
+
+def _allow(system: System, ruleset: int, path: str, rights: int) -> None:
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except _ABSENT:
+        return
+    try:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            rights &= _OF_FILES
+        rule = struct.pack("=Qi", rights, fd)
+        system.call("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
+    finally:
+        os.close(fd)

@@ -1,0 +1,162 @@
+"""seccomp: which system calls a confined process has.
+
+A filter is a program for the kernel's classic packet filter, run before each call. It
+sees numbers only, never what a pointer points to: a call that can be judged by its
+arguments alone is judged, any other is there or not.
+Source: https://docs.kernel.org/userspace-api/seccomp_filter.html
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from btplug._syscalls import YOUNGEST, number
+
+if TYPE_CHECKING:
+    from btplug._syscalls import Machine, System
+
+# Not there, as far as a child can see: what has an older form to fall back to.
+MISSING = """
+clone3 io_uring_enter io_uring_register io_uring_setup memfd_create memfd_secret
+mq_getsetattr mq_notify mq_open mq_unlink msgctl msgget msgrcv msgsnd openat2 semctl
+semget semop semtimedop shmat shmctl shmdt shmget userfaultfd
+"""
+
+# What Landlock does not see, or sees on younger kernels only; and what would reach
+# another process, the kernel, or the network by a socket that is there.
+DENIED = """
+accept accept4 acct add_key adjtimex bind bpf capset chmod chown chroot clock_adjtime
+clock_settime connect delete_module execve execveat fanotify_init fanotify_mark fchmod
+fchmodat fchmodat2 fchown fchownat file_setattr finit_module fork fremovexattr fsconfig
+fsetxattr fsmount fsopen fspick futimesat init_module inotify_add_watch inotify_init
+inotify_init1 ioperm iopl ioprio_set kcmp kexec_file_load kexec_load keyctl lchown
+listen listmount lookup_dcookie lremovexattr lsetxattr lsm_set_self_attr migrate_pages
+modify_ldt mount mount_setattr move_mount move_pages name_to_handle_at nfsservctl
+open_by_handle_at open_tree open_tree_attr perf_event_open personality pidfd_getfd
+pidfd_open pidfd_send_signal pivot_root process_madvise process_mrelease
+process_vm_readv process_vm_writev ptrace quotactl quotactl_fd reboot removexattr
+removexattrat request_key rt_sigqueueinfo rt_tgsigqueueinfo sched_setattr
+sched_setparam sched_setscheduler seccomp setdomainname sethostname setns setpgid
+setpriority setrlimit setsid settimeofday setxattr setxattrat socket statmount swapoff
+swapon _sysctl syslog umount2 unshare uselib utime utimensat utimes vfork vhangup
+"""
+
+_CLONE_THREAD, _NEW_NAMESPACES = 0x10000, 0x7E020080
+_AF_UNIX, _STREAM, _SEQPACKET = 1, 1, 5
+_KIND = 0xF  # of a socket's type; above it are flags
+# fcntl: who gets a signal about a file, and which one. ioctl: the same; typing into
+# a terminal or taking one.
+_SIGNALS_OF_FILES = (8, 10, 15)
+_TERMINALS = (0x5412, 0x541C, 0x540E, 0x8901, 0x8902)
+# prctl: names of threads and of memory, and questions.
+_HARMLESS = (2, 3, 15, 16, 21, 23, 39, 0x53564D41)
+# open: a file that is neither read nor written, for ioctl only, Landlock lets through;
+# one that is read can be emptied.
+_ACCESS_AND_TRUNC, _FOR_IOCTL, _O_TRUNC = 0o1003, (0o3, 0o1003), 0o1000
+
+_LOAD, _AND, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_EPERM, _ENOSYS = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+
+
+class _Step(NamedTuple):
+    code: int
+    value: int
+    yes: int = 0
+    no: int = 0
+
+
+_NUMBER, _ARCH = _Step(_LOAD, 0), _Step(_LOAD, 4)
+
+
+def _low(argument: int) -> _Step:
+    # Where the kernel itself looks at 32 bits, the upper ones are anybody's.
+    return _Step(_LOAD, 16 + 8 * argument)
+
+
+def _one_of(values: tuple[int, ...], yes: int, no: int) -> list[_Step]:
+    """Return *yes* for one of *values*, else *no*."""
+    tests = [_Step(_JEQ, v, yes=len(values) - i) for i, v in enumerate(values)]
+    return [*tests, _Step(_RETURN, no), _Step(_RETURN, yes)]
+
+
+def _none(argument: int) -> list[_Step]:
+    """Allow where a pointer is none, else deny."""
+    upper = _Step(_LOAD, 20 + 8 * argument)
+    return [
+        _low(argument), _Step(_JEQ, 0, no=2), upper, _Step(_JEQ, 0, yes=1),
+        _Step(_RETURN, _EPERM), _Step(_RETURN, _ALLOW),
+    ]  # fmt: skip
+
+
+def _judged(pid: int, landlock: int) -> dict[str, list[_Step]]:
+    """Return the calls that depend on their arguments, each with its program."""
+    deny, allow = _Step(_RETURN, _EPERM), _Step(_RETURN, _ALLOW)
+    mine = _one_of((pid,), _ALLOW, _EPERM)
+    calls = {
+        # A thread is not a process; it is made in no namespace of its own.
+        "clone": [
+            _low(0), _Step(_JSET, _NEW_NAMESPACES, yes=1),
+            _Step(_JSET, _CLONE_THREAD, yes=1), deny, allow,
+        ],
+        # A datagram socket could be pointed at any other by sendmsg.
+        "socketpair": [
+            _low(0), _Step(_JEQ, _AF_UNIX, yes=1), deny,
+            _low(1), _Step(_AND, _KIND),
+            *_one_of((_STREAM, _SEQPACKET), _ALLOW, _EPERM),
+        ],
+        "sendto": _none(4),
+        "prlimit64": _none(2),
+        "kill": [_low(0), *mine],
+        "tgkill": [_low(0), *mine],
+        "tkill": [_low(0), *mine],
+        "sched_setaffinity": [_low(0), *_one_of((0, pid), _ALLOW, _EPERM)],
+        "fcntl": [_low(1), *_one_of(_SIGNALS_OF_FILES, _EPERM, _ALLOW)],
+        "ioctl": [_low(1), *_one_of(_TERMINALS, _EPERM, _ALLOW)],
+        "prctl": [_low(0), *_one_of(_HARMLESS, _ALLOW, _EPERM)],
+    }  # fmt: skip
+    # Before version 3 it cannot deny to cut a file, either.
+    kept = _FOR_IOCTL if landlock >= 3 else (*_FOR_IOCTL, _O_TRUNC)
+    for name, flags in (("open", 1), ("openat", 2)):
+        masked = [_low(flags), _Step(_AND, _ACCESS_AND_TRUNC)]
+        calls[name] = [*masked, *_one_of(kept, _EPERM, _ALLOW)]
+    if landlock < 3:
+        calls["truncate"] = [deny]
+    return calls
+
+
+def program(machine: Machine, pid: int, landlock: int) -> bytes:
+    """Return the filter for the process *pid*.
+
+    Args:
+        landlock: Version that is used besides.
+    """
+    steps = [
+        _ARCH, _Step(_JEQ, machine.audit, yes=1), _Step(_RETURN, _KILL), _NUMBER,
+        # Calls of tomorrow; and those of x32, which have a bit of their own.
+        _Step(_JGE, YOUNGEST + 1, no=1), _Step(_RETURN, _ENOSYS),
+    ]  # fmt: skip
+    chosen: list[tuple[str, list[_Step]]] = list(_judged(pid, landlock).items())
+    chosen += [(name, [_Step(_RETURN, _ENOSYS)]) for name in MISSING.split()]
+    chosen += [(name, [_Step(_RETURN, _EPERM)]) for name in DENIED.split()]
+    for name, then in chosen:
+        if (wanted := number(name, machine)) is not None:
+            steps += [_Step(_JEQ, wanted, no=len(then)), *then]
+    steps.append(_Step(_RETURN, _ALLOW))
+    return b"".join(struct.pack("=HBBI", s.code, s.yes, s.no, s.value) for s in steps)
+
+
+def install(system: System, code: bytes) -> None:
+    """Filter the calls of this thread, and of those it starts, for ever.
+
+    The process must have given up new privileges.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    # struct sock_fprog: how many steps there are, and where.
+    pointer = struct.pack("@HP", len(code) // 8, system.address(code))
+    system.call("prctl", _PR_SET_SECCOMP, _MODE_FILTER, pointer, 0, 0)

@@ -1,0 +1,157 @@
+"""System calls by name, for the two processors a confined child can run on.
+
+Numbers: x86_64 from ``asm/unistd_64.h``, aarch64 from ``asm-generic/unistd.h`` of
+Linux 6.18. Calls that are younger than 2019 have one number everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ctypes import CDLL
+
+
+class Machine(NamedTuple):
+    """What a filter must know of a processor.
+
+    Attributes:
+        audit: AUDIT_ARCH_… of its own system calls.
+        column: Of the table below.
+    """
+
+    audit: int
+    column: int
+
+
+MACHINES = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000B7, 1)}
+# The youngest that was looked at: what comes after it is not there for a child.
+YOUNGEST = 469
+
+_TABLE = """
+accept 43 202           accept4 288 242         acct 163 89
+add_key 248 217         adjtimex 159 171        bind 49 200
+bpf 321 280             capset 126 91           chmod 90 -
+chown 92 -              chroot 161 51           clock_adjtime 305 266
+clock_settime 227 112   clone 56 220            connect 42 203
+delete_module 176 106   execve 59 221           execveat 322 281
+fanotify_init 300 262   fanotify_mark 301 263   fchmod 91 52
+fchmodat 268 53         fchown 93 55            fchownat 260 54
+fcntl 72 25             finit_module 313 273    fork 57 -
+fremovexattr 199 16     fsetxattr 190 7         futimesat 261 -
+init_module 175 105     inotify_add_watch 254 27
+inotify_init 253 -      inotify_init1 294 26    ioctl 16 29
+ioperm 173 -            iopl 172 -              ioprio_set 251 30
+kcmp 312 272            kexec_file_load 320 294 kexec_load 246 104
+keyctl 250 219          kill 62 129             lchown 94 -
+listen 50 201           lookup_dcookie 212 18   lremovexattr 198 15
+lsetxattr 189 6         memfd_create 319 279    migrate_pages 256 238
+modify_ldt 154 -        mount 165 40            move_pages 279 239
+mq_getsetattr 245 185   mq_notify 244 184       mq_open 240 180
+mq_unlink 241 181       msgctl 71 187           msgget 68 186
+msgrcv 70 188           msgsnd 69 189           name_to_handle_at 303 264
+nfsservctl 180 42       open 2 -                open_by_handle_at 304 265
+openat 257 56           perf_event_open 298 241 personality 135 92
+pivot_root 155 41       prctl 157 167           prlimit64 302 261
+process_vm_readv 310 270 process_vm_writev 311 271 ptrace 101 117
+quotactl 179 60         reboot 169 142          removexattr 197 14
+request_key 249 218     rt_sigqueueinfo 129 138 rt_tgsigqueueinfo 297 240
+sched_setaffinity 203 122 sched_setattr 314 274 sched_setparam 142 118
+sched_setscheduler 144 119 seccomp 317 277      semctl 66 191
+semget 64 190           semop 65 193            semtimedop 220 192
+sendto 44 206           setdomainname 171 162
+sethostname 170 161     setns 308 268           setpgid 109 154
+setpriority 141 140     setrlimit 160 164       setsid 112 157
+settimeofday 164 170    setxattr 188 5
+shmat 30 196            shmctl 31 195           shmdt 67 197
+shmget 29 194           socket 41 198           socketpair 53 199
+swapoff 168 225         swapon 167 224          _sysctl 156 -
+syslog 103 116          tgkill 234 131          tkill 200 130
+truncate 76 45          umount2 166 39          unshare 272 97
+uselib 134 -            userfaultfd 323 282     utime 132 -
+utimensat 280 88        utimes 235 -            vfork 58 -
+vhangup 153 58
+fchmodat2 452 452       file_setattr 469 469    fsconfig 431 431
+fsmount 432 432         fsopen 430 430          fspick 433 433
+io_uring_enter 426 426  io_uring_register 427 427 io_uring_setup 425 425
+clone3 435 435          landlock_add_rule 445 445 landlock_create_ruleset 444 444
+landlock_restrict_self 446 446 listmount 458 458 lsm_set_self_attr 460 460
+memfd_secret 447 447    mount_setattr 442 442   move_mount 429 429
+open_tree 428 428       open_tree_attr 467 467  openat2 437 437
+pidfd_getfd 438 438     pidfd_open 434 434      pidfd_send_signal 424 424
+process_madvise 440 440 process_mrelease 448 448 quotactl_fd 443 443
+removexattrat 466 466   setxattrat 463 463      statmount 457 457
+"""
+
+
+def _columns() -> dict[str, tuple[int | None, ...]]:
+    words = iter(_TABLE.split())
+    return {
+        name: tuple(int(n) if n.isdigit() else None for n in (first, second))
+        for name, first, second in zip(words, words, words, strict=True)
+    }
+
+
+NUMBERS = _columns()
+
+
+def machine() -> Machine | None:
+    """Return the processor this process runs on, None where it is not known."""
+    uname = os.uname()
+    # A process of 32 bits on a kernel of 64 has other numbers.
+    if uname.sysname != "Linux" or sys.maxsize < 2**32:
+        return None
+    return MACHINES.get(uname.machine)
+
+
+def number(name: str, at: Machine) -> int | None:
+    """Return the number of a system call, None where the processor has none."""
+    return NUMBERS[name][at.column]
+
+
+class System:
+    """The way to system calls that Python has no function for.
+
+    Attributes:
+        machine: What they are made on.
+    """
+
+    def __init__(self, at: Machine) -> None:
+        import ctypes
+
+        self._ctypes, self.machine = ctypes, at
+        self._libc: CDLL = ctypes.CDLL(None, use_errno=True)
+        self._libc.syscall.restype = ctypes.c_long
+
+    def call(self, name: str, *arguments: int | bytes) -> int:
+        """Make a system call.
+
+        Args:
+            arguments: Whole numbers, and bytes whose address is handed over.
+
+        Raises:
+            OSError: It failed.
+        """
+        chosen = number(name, self.machine)
+        assert chosen is not None, name
+        words = [
+            a if isinstance(a, bytes) else self._ctypes.c_long(a) for a in arguments
+        ]
+        found: int = self._libc.syscall(self._ctypes.c_long(chosen), *words)
+        if found < 0:
+            code = self._ctypes.get_errno()
+            raise OSError(code, os.strerror(code), name)
+        return found
+
+    def address(self, data: bytes) -> int:
+        """Return where *data* lies; the caller keeps it alive."""
+        return (
+            self._ctypes.cast(self._ctypes.c_char_p(data), self._ctypes.c_void_p).value
+            or 0
+        )
+
+    def erase(self, start: int, end: int) -> None:
+        """Overwrite memory with zeros."""
+        self._ctypes.memset(start, 0, end - start)
