@@ -30,15 +30,22 @@ class CodeCache:
 
     Args:
         home: Where compiled code is kept; None: nowhere.
+        codes: What was compiled before, by somebody who is trusted.
 
     Attributes:
         pinned: The bytes.
+        codes: Path to compiled code, as marshal writes it.
         manifest: What was kept of it with the code, as plain values.
     """
 
-    def __init__(self, home: Folders | None, pinned: Pinned) -> None:
+    def __init__(
+        self,
+        home: Folders | None,
+        pinned: Pinned,
+        codes: dict[str, bytes] | None = None,
+    ) -> None:
         self.pinned, self._home = pinned, home
-        self._codes: dict[str, bytes] = {}
+        self.codes = codes or {}
         self._fresh = False
         self.manifest: tuple[Any, ...] | None = None
         self._key = _read_key(home) if home else None
@@ -64,7 +71,7 @@ class CodeCache:
             return
         mac, body = content[:_KEY], content[_KEY:]
         if len(mac) == _KEY and _same(mac, self._mac(body)):
-            self.manifest, self._codes = marshal.loads(body)
+            self.manifest, self.codes = marshal.loads(body)
 
     def _mac(self, body: bytes) -> bytes:
         from _blake2 import blake2b
@@ -83,12 +90,12 @@ class CodeCache:
         """
         import marshal
 
-        if found := self._codes.get(path):
+        if found := self.codes.get(path):
             code: CodeType = marshal.loads(found)
             return code
         source = self.pinned.files[path]
         code = compile(source, self.pinned.place(path), "exec", dont_inherit=True)
-        self._codes[path] = marshal.dumps(code)
+        self.codes[path] = marshal.dumps(code)
         self._fresh = True
         return code
 
@@ -112,7 +119,7 @@ class CodeCache:
         with suppress(OSError, ValueError):
             if self._key is None:
                 self._key = _make_key(self._home)
-            body = marshal.dumps((self.manifest, self._codes))
+            body = marshal.dumps((self.manifest, self.codes))
             write_atomic(self._path, self._mac(body) + body)
             self._drop_older()
 

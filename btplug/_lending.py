@@ -72,6 +72,17 @@ class Transports(Mapping[str, "Transport"]):
             self._broken_schemes = {**self._broken_schemes, **served}
             self._broken = {**self._broken, name: error}
 
+    @property
+    def broken(self) -> dict[str, tuple[BtplugError, tuple[str, ...]]]:
+        """Why transports did not start, and which schemes they serve."""
+        return {
+            name: (
+                error,
+                tuple(s for s, e in self._broken_schemes.items() if e is error),
+            )
+            for name, error in self._broken.items()
+        }
+
     def withdraw(self, name: str, plugin: TransportPlugin | None = None) -> None:
         """Forget a transport that was lent, if it is *plugin* (the host's part)."""
         with self._lock:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HOST: dict[str, float | str] = {
     "log_file": "",
     "log_level": "warning",
+    "run_limit": 86_400.0,
     "start_limit": 5.0,
     "stop_limit": 2.0,
 }

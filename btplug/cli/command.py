@@ -21,6 +21,7 @@ from btplug.logs import escape
 from btplug.schema import fields_of, secret_fields
 
 if TYPE_CHECKING:
+    from btplug._child import Inside
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
     from btplug.plugin import CLIPlugin
@@ -98,18 +99,17 @@ class PluginCommand(click.Command):
 
 
 def plugin_command(
-    manifest: Manifest, host: Host, parent: click.Context, args: list[str]
+    manifest: Manifest, host: Host | Inside, parent: click.Context, args: list[str]
 ) -> click.Command:
     """Load a plugin and make its command; nothing of it is initialised yet.
 
     Raises:
         PluginError: It cannot be loaded, or its configuration is broken.
     """
-    context = host.context or host.start(None)
+    context = host.context
+    assert context is not None
     admitted = host.admit(manifest)
     manifest = admitted.manifest
-    # A plugin that is admitted.confined belongs into a child of its own; until there
-    # is one it runs here, from the bytes that were checked.
     name = host.commands.register_plugin(manifest)
     cls = host.commands.load_plugin(name)
     try:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
@@ -162,7 +163,7 @@ def end(code: int, *, json: bool) -> NoReturn:
 
     # A signal from here on ends the process at once.
     with _handled(_leave):
-        _wait_for_threads(json)
+        wait_for_threads(partial(_warn, json=json))
         atexit._run_exitfuncs()
         code = _flush(code, json)
         os._exit(code)
@@ -189,7 +190,14 @@ def _flush(code: int, json: bool) -> int:
     return code
 
 
-def _wait_for_threads(json: bool) -> None:
+def _warn(error: BtplugError, *, json: bool) -> None:
+    from btplug.cli.report import warn
+
+    warn(error, json=json)
+
+
+def wait_for_threads(warn: Callable[[BtplugError], object]) -> None:
+    """Give threads that were left behind their grace; *warn* of those that stay."""
     import time
 
     if pools := sys.modules.get("concurrent.futures.thread"):
@@ -205,7 +213,5 @@ def _wait_for_threads(json: bool) -> None:
     for thread in others:
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
-            from btplug.cli.report import warn
-
             what = f"the thread {thread.name!r} was left running"
-            warn(BtplugError(what, fix="join it in shutdown"), json=json)
+            warn(BtplugError(what, fix="join it in shutdown"))

@@ -38,9 +38,18 @@ class Stub(click.Command):
         completing = parent.resilient_parsing
         if completing and self.manifest.source != "shipped":
             return super().make_context(info_name, [], parent, **extra)
-        from btplug.cli.command import plugin_command
+        host = host_of(parent)
+        command: click.Command
+        if host.context is None:
+            host.start(None)
+        if (admitted := host.admit(self.manifest)).confined:
+            from btplug.cli.confined import Confined
 
-        command = plugin_command(self.manifest, host_of(parent), parent, args)
+            command = Confined(admitted, host)
+        else:
+            from btplug.cli.command import plugin_command
+
+            command = plugin_command(self.manifest, host, parent, args)
         return command.make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> None:
@@ -253,8 +262,10 @@ def target_of(ctx: click.Context, args: list[str]) -> Manifest | None:
     try:
         manifest = host_of(ctx).look_up(head)
         if manifest is not None:
-            host_of(ctx).called = manifest
-            host_of(ctx).runnable(manifest)
+            host = host_of(ctx)
+            host.called = manifest
+            host.runnable(manifest)
+            host.start_child(manifest, rest)
     except BtplugError:
         return None
     return manifest

@@ -16,13 +16,16 @@ from btplug.logs import escape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from btplug._child import Inside
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
 
 _PIECES = (str, bytes, bytearray, memoryview)
 
 
-def show(execute: Callable[[], object], host: Host, manifest: Manifest) -> None:
+def show(
+    execute: Callable[[], object], host: Host | Inside, manifest: Manifest
+) -> None:
     """Run *execute* and print its result, row by row as it arrives.
 
     Raises:

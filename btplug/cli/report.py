@@ -62,7 +62,7 @@ def outcome(exc: BaseException, *, json: bool) -> int:
         return exc.code
     if isinstance(exc, click.ClickException):
         if json:
-            fail(_from_click(exc), json=True)
+            fail(from_click(exc), json=True)
         else:
             _show_click(exc)
         return exc.exit_code
@@ -100,7 +100,8 @@ def _show_click(exc: click.ClickException) -> None:
     say(escape(shown.getvalue().rstrip("\n"), keep="\n"))
 
 
-def _from_click(exc: click.ClickException) -> UsageError:
+def from_click(exc: click.ClickException) -> UsageError:
+    """Return the parts of Click's own message."""
     ctx = exc.ctx if isinstance(exc, click.UsageError) else None
     where = ctx.command_path if ctx else None
     fix = f"see: {where} --help" if where else None

@@ -1,0 +1,305 @@
+"""The confined child's main: runs one plugin, and has its host do what it may not.
+
+What a plugin sees here is what it sees in the host's own process; only that all of it
+goes through frames.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Sized
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
+
+import click
+
+from btplug._child_link import Link
+from btplug._codecache import CodeCache
+from btplug._folders import Folders
+from btplug._frames import CHUNK, Channel, Frame, Kind
+from btplug._order import Order
+from btplug._pinned import Pinned
+from btplug.cli.command import plugin_command
+from btplug.context import Context, Screen, nobody
+from btplug.errors import BtplugError, PluginExit, Terminated
+from btplug.manifest import Manifest, Permissions
+from btplug.registry import CLIPluginRegistry
+from btplug.settings import Setting, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from btplug.settings import Values
+
+T = TypeVar("T")
+
+
+def main(fd: int) -> None:
+    """Do what the host says, and say what became of it."""
+    link = Link(Channel(fd))
+    order = Order.received(link.receive)
+    if order is None:
+        return
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
+    sys.stdout = _stream(link, 1)
+    sys.stderr = _stream(link, 2)
+    inside = Inside(order, link)
+    error: BaseException | None = None
+    try:
+        inside.run(order)
+    except BaseException as exc:
+        _past_limits(exc)
+        error = exc
+    error = inside.stop(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    link.send(inside.ending(error))
+
+
+def _interrupted(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Terminated(number)
+
+
+def _past_limits(exc: BaseException | None) -> None:
+    """Raise what a limit of this process caused, whatever was made of it."""
+    while exc is not None:
+        if isinstance(exc, MemoryError):
+            raise exc
+        if isinstance(exc, OSError) and exc.errno == errno.EMFILE:
+            raise exc
+        exc = exc.__cause__ or exc.__context__
+
+
+class Inside:
+    """What `plugin_command` needs of a host.
+
+    Attributes:
+        out: Where results go.
+        stream: Stands for the host's stdout.
+    """
+
+    def __init__(self, order: Order, link: Link) -> None:
+        self._link, self._debug = link, order.debug
+        settings = _Given(order, link)
+        settings.own_logs()
+        self.context = Context(settings, _Screen(link, asks=order.asks))
+        self.json = self.context.wants_json = order.json
+        link.lend(self.context.transports, order)
+        self.commands = CLIPluginRegistry(self.context)
+        self.out = _stream(link, 0)
+        self.stream = self
+        values = Manifest._make(order.manifest)
+        self.manifest = values._replace(
+            permissions=Permissions._make(values.permissions)
+        )
+        root, files, hashes, digest = order.pinned
+        code = CodeCache(None, Pinned(root, files, hashes, digest), order.codes)
+        self.commands.checked[self.manifest.root] = code
+
+    def run(self, order: Order) -> None:
+        parent = click.Context(click.Group("run"), info_name=order.program)
+        with parent:
+            command = plugin_command(self.manifest, self, parent, order.words)
+            self._link.send(Frame(Kind.STARTED))
+            name = self.manifest.name
+            with command.make_context(name, [*order.words], parent) as ctx:
+                command.invoke(ctx)
+
+    def admit(self, manifest: Manifest) -> Any:
+        """Say that the host has admitted it."""
+        return self
+
+    def remember(self, *_: object) -> None:
+        """Cache nothing: there is nowhere to."""
+
+    def give_back(self) -> None:
+        """Have prints reach stdout again."""
+        self._link.tell(Kind.LOG, give_back=True)
+
+    def stop(self, error: BaseException | None) -> BaseException | None:
+        """Shut the plugin down; return what the run ended with."""
+        from btplug.cli.ending import wait_for_threads
+
+        failed = [*self.commands.shut_down()]
+        if failed and error is None:
+            error = failed.pop(0)
+        for other in failed:
+            self.warn(other)
+        self.context.close()
+        wait_for_threads(self.warn)
+        return error
+
+    def warn(self, error: BtplugError) -> None:
+        """Have the host print a warning."""
+        self._link.tell(Kind.LOG, warning=_fields(error))
+
+    def ending(self, error: BaseException | None) -> Frame:
+        """Return the last frame."""
+        if isinstance(error, click.exceptions.Exit):
+            error = PluginExit(error.exit_code) if error.exit_code else None
+        if error is None:
+            self.out.flush()
+            return Frame(Kind.RESULT)
+        told: dict[str, object] = {}
+        if self._debug:
+            import traceback
+
+            told["trace"] = "".join(traceback.format_exception(error))
+        if isinstance(error, BtplugError):
+            told |= _fields(error)
+        elif isinstance(error, PluginExit):
+            told |= {"exit": error.code, "what": error.message}
+        elif isinstance(error, click.ClickException):
+            told |= _shown(error)
+        elif isinstance(error, (click.Abort, KeyboardInterrupt, Terminated)):
+            told["interrupted"] = True
+        else:
+            told["defect"] = f"{type(error).__name__}: {error}"
+        return self._link.frame(Kind.FAILURE, told)
+
+
+def _fields(error: BtplugError) -> dict[str, object]:
+    return {
+        "what": error.what, "where": error.where, "fix": error.fix,
+        "code": error.exit_code,
+    }  # fmt: skip
+
+
+def _shown(error: click.ClickException) -> dict[str, object]:
+    """Return Click's own words, usage and all, and the parts of them."""
+    from btplug.cli.report import from_click
+
+    text = io.StringIO()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        error.ctx.color = (
+            True  # otherwise Click drops escapes, where the host shows them
+        )
+    error.show(file=text)
+    shown = text.getvalue().rstrip("\n")
+    return {**_fields(from_click(error)), "shown": shown, "code": error.exit_code}
+
+
+class _Given(Settings):
+    """Settings that the host has read."""
+
+    def __init__(self, order: Order, link: Link) -> None:
+        nowhere = os.path.join(os.sep, "nonexistent")
+        super().__init__(Folders(nowhere, nowhere, nowhere, order.state))
+        self._values, self._of_host, self._link = order.settings, order.own, link
+
+    def of(self, manifest: Manifest) -> Values:
+        return {key: Setting(*value) for key, value in self._values.items()}
+
+    def host(self, key: str) -> float | str:
+        return self._of_host[key]
+
+    def set_up_logs(self) -> None:
+        with self._lock:
+            if self._logs_ready:
+                return
+            self._logs_ready = True
+        import logging
+
+        link, level = self._link, str(self._of_host["log_level"])
+
+        class Sent(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                link.tell(Kind.LOG, level=record.levelno, message=self.format(record))
+
+        root = logging.getLogger()
+        root.addHandler(Sent())
+        floor = level if level in ("debug", "error", "critical") else "warning"
+        root.setLevel(floor.upper())
+        logging.getLogger("btplug").setLevel(level.upper())
+        logging.raiseExceptions = False
+
+
+class _Screen(Screen):
+    """Has the host draw and ask."""
+
+    def __init__(self, link: Link, *, asks: bool) -> None:
+        self._link, self._asks = link, asks
+
+    @contextmanager
+    def status(self, text: str) -> Iterator[object]:
+        self._link.tell(Kind.STATUS, text=text)
+        try:
+            yield None
+        finally:
+            self._link.tell(Kind.STATUS)
+
+    def progress(
+        self, items: Iterable[T], label: str, total: int | None
+    ) -> Iterator[T]:
+        from time import monotonic
+
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        self._link.tell(Kind.PROGRESS, label=label, total=total)
+        done, told = 0, monotonic()
+        try:
+            for item in items:
+                yield item
+                done += 1
+                if monotonic() - told > 0.05:
+                    told = monotonic()
+                    self._link.tell(Kind.PROGRESS, done=done)
+        finally:
+            self._link.tell(Kind.PROGRESS)
+
+    def ask(self, question: str, default: str | None, secret: bool) -> str:
+        if not self._asks:
+            return super().ask(question, default, secret)
+        return str(self._asked(question, default=default, secret=secret))
+
+    def confirm(self, question: str, default: bool | None) -> bool:
+        if not self._asks:
+            return super().confirm(question, default)
+        return bool(self._asked(question, default=default, confirm=True))
+
+    def _asked(self, question: str, **more: object) -> object:
+        answer = self._link.asked({"question": question, **more})
+        if "answer" not in answer:
+            raise nobody(question)
+        return answer["answer"]
+
+
+def _stream(link: Link, number: int) -> TextIO:
+    """Return what stands for stdout, stderr or, as 0, for where results go."""
+    raw = io.BufferedWriter(_Sent(link, number), CHUNK)
+    return io.TextIOWrapper(
+        raw, "utf-8", "backslashreplace", newline="\n", line_buffering=number == 2
+    )
+
+
+class _Sent(io.RawIOBase):
+    """The end of a stream: its host writes what it is given."""
+
+    def __init__(self, link: Link, number: int) -> None:
+        self._link, self._number = link, number
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        if not self._number:
+            raise io.UnsupportedOperation("results have no descriptor")
+        return self._number
+
+    def write(self, data: Any) -> int:  # any buffer
+        part = bytes(data[:CHUNK])
+        if self._number:
+            self._link.send(Frame(Kind.OUTPUT, part, id=self._number))
+        else:
+            # What was printed before it comes before it.
+            sys.stdout.flush()
+            self._link.send(Frame(Kind.RESULT, part, more=True))
+        return len(part)

@@ -1,0 +1,74 @@
+"""What a confined child is told to do: a plugin's bytes, its words, its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from btplug._frames import CHUNK, Frame, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from btplug._codecache import CodeCache
+
+
+class Order(NamedTuple):
+    """Plain values, so that marshal carries them; made by the host alone.
+
+    Attributes:
+        manifest: Of the plugin, its permissions as a tuple.
+        pinned: Its bytes: root, files, hashes, digest.
+        codes: What was compiled of them before.
+        words: Of the command line, behind the plugin's name.
+        program: What stands before the name in a help page.
+        settings: Key to value, origin, and whether it is a text.
+        own: Settings of btplug itself.
+        schemes: Transport to the schemes it serves.
+        broken: Transport to what, where, fix and exit code of its error, and schemes.
+        withheld: What to do for those that were not asked to start.
+        state: Folder that holds the states of all plugins.
+        asks: Somebody sits at a terminal.
+        debug: Errors are wanted with their tracebacks.
+    """
+
+    manifest: tuple[object, ...]
+    pinned: tuple[str, dict[str, bytes], dict[str, str], str]
+    codes: dict[str, bytes]
+    words: list[str]
+    program: str
+    json: bool
+    settings: dict[str, tuple[object, str, bool]]
+    own: dict[str, float | str]
+    schemes: dict[str, tuple[str, ...]]
+    broken: dict[str, tuple[str, str | None, str | None, int, tuple[str, ...]]]
+    withheld: list[str]
+    state: str
+    asks: bool
+    debug: bool
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield what carries it."""
+        import marshal
+
+        data = marshal.dumps([*self])
+        for start in range(0, len(data), CHUNK):
+            more = start + CHUNK < len(data)
+            yield Frame(Kind.GO, data[start : start + CHUNK], more=more)
+
+    @classmethod
+    def received(cls, receive: Callable[[], Frame | None]) -> Order | None:
+        """Return what the host sent; None: it is gone."""
+        import marshal
+
+        data = b""
+        while (frame := receive()) is not None:
+            data += frame.body
+            if not frame.more:
+                return cls._make(marshal.loads(data))
+        return None
+
+
+def pinned_of(code: CodeCache) -> tuple[str, dict[str, bytes], dict[str, str], str]:
+    """Return the bytes of a plugin as plain values."""
+    pinned = code.pinned
+    return pinned.root, pinned.files, pinned.hashes, pinned.digest

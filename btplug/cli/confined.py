@@ -1,0 +1,171 @@
+"""A plugin that runs in a confined child, as a command of the host's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from btplug.errors import BtplugError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from btplug.cli.admission import Admitted
+    from btplug.cli.host import Host
+    from btplug.manifest import Manifest
+
+
+class Confined(click.Command):
+    """Hands its words to the child, where the plugin's own parser is."""
+
+    def __init__(self, admitted: Admitted, host: Host) -> None:
+        super().__init__(admitted.manifest.name, add_help_option=False)
+        self._admitted, self._host = admitted, host
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.args = [*args]
+        return ctx.args
+
+    def invoke(self, ctx: click.Context) -> None:
+        from btplug.cli.conversation import Conversation
+
+        host, manifest = self._host, self._admitted.manifest
+        if host.child is None:
+            start(host, self._admitted, ctx.args)
+        child = host.child
+        assert child is not None
+        assert ctx.parent is not None
+        conversation = Conversation(host, manifest, child)
+        try:
+            child.wait_until_confined(conversation.noise)
+            for frame in _order(host, self._admitted, ctx).frames():
+                child.post(frame)
+            conversation.run()
+        except BtplugError as exc:
+            exc.plugin = exc.plugin or manifest.name
+            exc.where = exc.where or manifest.path
+            raise
+        finally:
+            conversation.close()
+            host.end_child()
+
+
+def start(host: Host, admitted: Admitted, words: list[str]) -> None:
+    """Start the child of a plugin; nothing of the plugin runs before it is confined.
+
+    Raises:
+        Unconfinable: This system cannot.
+    """
+    from btplug import sandbox
+
+    assert admitted.code is not None
+    admitted.code.compile_all()
+    admitted.code.keep()
+    manifest = admitted.manifest
+    guarded = _guarded(host)
+    read, write = list(_lent(words, guarded)), list[str]()
+    for lent, asked in (
+        (read, manifest.permissions.read),
+        (write, manifest.permissions.write),
+    ):
+        for path in asked:
+            if path == "state":
+                lent.append(host.home.state(manifest.name))
+            elif path == "arguments":
+                lent += _lent(words, guarded)
+            else:
+                lent += _lent([path], guarded)
+    try:
+        host.child = sandbox.start(
+            "btplug._child:main",
+            read=[admitted.code.pinned.root, *read],
+            write=write,
+            guarded=guarded,
+            stdin=_stdin(),
+            # What was read since, settings and keys, would be in the copy.
+            fork=host.context is None,
+        )
+    except BtplugError as exc:
+        exc.plugin = exc.plugin or manifest.name
+        raise
+
+
+def _guarded(host: Host) -> list[str]:
+    """Return what no plugin may open: keys, and what decides over plugins."""
+    paths = [host.home.trust]
+    if os.path.isabs(home := os.path.expanduser("~")):
+        paths += [home, *(os.path.join(home, name) for name in (".bittensor", ".ssh"))]
+    return [os.path.realpath(path) for path in paths]
+
+
+def _lent(words: list[str], guarded: list[str]) -> Iterator[str]:
+    """Yield the files and folders that *words* name, but none that leads to keys."""
+    for word in words:
+        for text in {word, word.partition("=")[2]}:
+            if not text or "\0" in text:
+                continue
+            path = os.path.realpath(os.path.expanduser(text))
+            if not os.path.exists(path):
+                continue
+            if path == os.sep or any(_touch(path, keys) for keys in guarded):
+                continue
+            yield path
+
+
+def _touch(path: str, keys: str) -> bool:
+    """Tell whether *path* is or holds the folder *keys*, or lies in it, if not HOME."""
+    common = os.path.commonpath([path, keys])
+    if keys == os.path.realpath(os.path.expanduser("~")):
+        return common == path
+    return common in (path, keys)
+
+
+def _stdin() -> int | None:
+    """Return standard input, where it can be read and is no terminal."""
+    import fcntl
+
+    try:
+        mode = fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE
+        return 0 if mode == os.O_RDONLY and not os.isatty(0) else None
+    except OSError:  # closed
+        return None
+
+
+def _order(host: Host, admitted: Admitted, ctx: click.Context) -> Any:
+    from btplug._order import Order, pinned_of
+    from btplug.settings import HOST
+
+    context = host.context
+    assert context is not None
+    assert admitted.code is not None
+    manifest: Manifest = admitted.manifest
+    settings = context.settings
+    own: dict[str, float | str] = {key: settings.host(key) for key in HOST}
+    own["log_file"] = ""
+    transports = context.transports
+    assert ctx.parent is not None
+    return Order(
+        manifest=(*manifest[:7], tuple(manifest.permissions), *manifest[8:]),
+        pinned=pinned_of(admitted.code),
+        codes=admitted.code.codes,
+        words=[*ctx.args],
+        program=ctx.parent.command_path,
+        json=host.json,
+        settings={
+            key: (value.value, value.origin, value.is_text)
+            for key, value in settings.of(manifest).items()
+        },
+        own=own,
+        schemes={name: tuple(transports[name].schemes) for name in transports},
+        broken={
+            name: (error.what, error.where, error.fix, error.exit_code, schemes)
+            for name, (error, schemes) in transports.broken.items()
+        },
+        withheld=[*transports.withheld],
+        state=host.home.state_root,
+        asks=sys.stdin is not None and sys.stdin.isatty(),
+        debug=bool(os.environ.get("BTPLUG_DEBUG")),
+    )
