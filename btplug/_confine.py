@@ -51,7 +51,7 @@ class Plan(NamedTuple):
         path: The child's ``sys.path``.
         read: What it may read: files, and folders with all they hold.
         write: The same for writing; *folder* comes on top.
-        folder: Its own, for temporary files; its working directory.
+        folder: Its own, for temporary files.
         guarded: What it has to prove that it cannot open.
         parent: Process id of the host.
     """
@@ -160,7 +160,6 @@ def _confine(plan: Plan, channel: int) -> None:
     _erase_environment(system, plan.folder)
     sys.path[:] = plan.path
     os.umask(0o077)
-    os.chdir(plan.folder)
     _limit(plan.limits)
     # As root too: no power over files, processes or the network of others is left.
     system.call("capset", _CAPABILITIES, bytes(24))
