@@ -10,7 +10,7 @@ import asking
 import pytest
 from asking import STREAMS, ask, leaving_nothing
 from hostile_server import OK, Hostile, answering, reply, then_close
-from servers import CASES, CHUNKED, HEAD, LIMIT, repeating
+from servers import CASES, CHUNKED, HEAD, LIMIT, bomb, repeating
 from test_servers_more import CODED, OKAY, SENT, check
 
 from btplug import Message, Peer
@@ -191,3 +191,20 @@ def test_a_crowd_of_hostile_peers_costs_the_honest_ones_nothing(http):
     kinds = {one.failure.kind for one in found if one.failure}
     assert kinds == {"late", "cut", "bad-reply", "too-large"}
     assert took < 5 * MANY
+
+
+def test_many_bodies_that_decode_to_much_take_no_time_from_the_others(http):
+    """Each is below the limit, and a second's work for all who share its thread."""
+    packed = reply(bomb(60_000_000, 31), b"Content-Encoding: gzip")
+
+    def script(line):
+        while line.request():
+            line.wait(0.1)
+            line.send(OK)
+
+    with Hostile(answering(packed)) as hostile, Hostile(script) as honest:
+        peers = [Peer(url) for _ in range(50) for url in (hostile.url, honest.url)]
+        outcomes = http.send_many(peers, Message(body=b"x"), timeout=4)
+        found = [one.reply for one in outcomes if one.peer.url == honest.url]
+
+    assert [one and one.body for one in found] == [b"ok"] * 50
