@@ -37,7 +37,7 @@ interop: setup $(INTEROP)/bt10/ready $(INTEROP)/bt11/ready ## Talk to real neuro
 	INTEROP=$(INTEROP) $(BIN)/pytest -o addopts="--strict-markers --strict-config -ra" tests/interop
 
 httpx2: $(INTEROP)/httpx2/ready ## Run the HTTP tests on httpx2
-	$(INTEROP)/httpx2/bin/pytest -q -n auto tests/integration
+	$(INTEROP)/httpx2/bin/pytest -q -n auto $(wildcard tests/integration/test_http*.py tests/integration/test_servers*.py)
 
 $(INTEROP)/httpx2/ready: PACKAGE := -e .[test,httpx2]
 $(INTEROP)/bt10/ready: PACKAGE := bittensor==10.5.0

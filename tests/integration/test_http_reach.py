@@ -237,6 +237,13 @@ def test_it_ends_before_its_transport_or_with_it():
         other.send(Peer("http://127.0.0.1:9/"), Message())
 
 
+def test_those_that_have_ended_are_not_kept():
+    with open_http() as transport:
+        for _ in range(5):
+            transport.limited_to(outside).shutdown()
+        assert len(transport._limited) <= 1
+
+
 def test_a_limit_of_a_limit_is_not_a_way_out():
     with open_http() as transport, Hostile(answering(OK), host="127.0.0.2") as server:
         limited = transport.limited_to(outside).limited_to(lambda *_: True)
