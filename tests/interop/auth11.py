@@ -28,6 +28,7 @@ def verify(asked, body, common):
         caller = http_auth.verify(
             asked["headers"], body, self_hotkey_ss58=asked["receiver"],
             now_ns=asked.get("now", now), **common,
+            require_receiver=asked.get("bound", True),
         )  # fmt: skip
     except http_auth.AuthError as exc:
         return {"error": type(exc).__name__}

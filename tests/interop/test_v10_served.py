@@ -40,7 +40,9 @@ class Neuron:
 async def echo(request):
     fields = json.loads(request.message.body)
     reply = f"{fields['prompt']}|{sum(fields['numbers'])}|{request.hotkey}"
-    return Message(body=json.dumps({"reply": reply}).encode(), media_type="application/json")
+    return Message(
+        body=json.dumps({"reply": reply}).encode(), media_type="application/json"
+    )
 
 
 @pytest.fixture

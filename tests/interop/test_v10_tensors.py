@@ -16,7 +16,17 @@ from btplug.testing import serving
 
 BOB = load_signer("//Bob")
 HASHED = {"TensorSynapse": ["x"]}
-KINDS = "float16 float32 float64 uint8 int8 int16 int32 int64 bool".split()
+KINDS = [
+    "float16",
+    "float32",
+    "float64",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "bool",
+]
 
 
 def bits(kind):
@@ -82,7 +92,11 @@ def served():
 def test_a_tensor_of_a_real_dendrite_comes_and_goes_back(served, dendrite10, name):
     port, seen = served
     array = ARRAYS[name]
-    sent = {"dtype": str(array.dtype), "shape": list(array.shape), "hex": array.tobytes().hex()}
+    sent = {
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "hex": array.tobytes().hex(),
+    }
     found = dendrite10(
         port=port, hotkey=BOB.hotkey, synapse="TensorSynapse", fields={"x": sent}
     )
