@@ -53,8 +53,8 @@ def _many(count: int, ports: list[str], limit: int, hotkey: str | None) -> float
         return _timed(send, count)
 
 
-def _timed(send: Callable[[int], object], count: int) -> float:
-    send(_WARM)
+def _timed(send: Callable[[int], object], count: int, warm: int = _WARM) -> float:
+    send(warm)
     begun = time.perf_counter()
     send(count)
     return time.perf_counter() - begun
@@ -105,6 +105,26 @@ def raw_one(count: int, ports: list[str]) -> float:
     return _raw(count, ports[1:2], 64)
 
 
+def tensor(count: int, place: list[str]) -> float:
+    """Exchange tensors of 1 MiB with the neuron at *place*: port and hotkey."""
+    import numpy as np
+
+    from btplug.codecs import decode_tensors, encode_tensors
+
+    port, hotkey = place
+    peer = Peer(f"http://127.0.0.1:{port}/tensor", hotkey)
+    array = np.random.default_rng(1).random((512, 512), np.float32)
+
+    def send(count: int) -> None:
+        for _ in range(count):
+            body = encode_tensors({"x": array})
+            reply = http.send(peer, Message(body=body), timeout=60)
+            assert (decode_tensors(reply.body)["y"] == array).all()
+
+    with _http() as http:
+        return _timed(send, count, warm=10)
+
+
 def sync(count: int, ports: list[str]) -> float:
     peer, message = Peer(f"http://127.0.0.1:{ports[1]}/S"), Message(body=_BODY)
     with _http() as http:
@@ -137,7 +157,7 @@ def hanging(count: int, ports: list[str]) -> float:
 
 MODES = {
     mode.__name__: mode
-    for mode in (signed, one_host, raw_many, raw_one, sync, raw_httpx, hanging)
+    for mode in (signed, one_host, raw_many, raw_one, sync, raw_httpx, hanging, tensor)
 }
 
 if __name__ == "__main__":

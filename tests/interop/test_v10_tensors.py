@@ -40,6 +40,7 @@ def bits(kind):
 
 
 ARRAYS = {kind: bits(kind) for kind in KINDS} | {
+    "turned": np.arange(12, dtype="f4").reshape(3, 4).T,
     "deep": np.arange(24, dtype="f4").reshape(2, 3, 4),
     "empty": np.zeros((0,), "f4"),
     "flat": np.zeros((3, 0, 2), "f8"),
