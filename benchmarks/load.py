@@ -1,4 +1,4 @@
-"""A load of echoes in v10: ``python -m benchmarks.load COUNT PORT HOTKEY``.
+"""A load of echoes: ``python -m benchmarks.load DIALECT COUNT PORT HOTKEY``.
 
 All requests are signed before the clock runs; then a few connections send them, each
 the next when its answer is whole. It prints the seconds that took.
@@ -13,26 +13,32 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from btplug import Message, Peer
-from btplug.dialects import V10, load_signer
+from btplug.dialects import V10, BtAuth1, load_signer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from btplug.dialects import Signer
+    from btplug.dialects import Dialect
 
 _CONNECTIONS = 16
 _WARM = 64
-_FIELDS = {"prompt": "x" * 1000, "numbers": [1, 2]}
+_PROMPT = "x" * 1000
+_ANSWER = _PROMPT.encode()
+_BODY = json.dumps({"prompt": _PROMPT, "numbers": [1, 2]}).encode()
 
 
-def _requests(count: int, peer: Peer, signer: Signer) -> Iterator[bytes]:
-    """Yield as many requests of one sender: an axon wants its nonces in order."""
-    body = json.dumps(_FIELDS).encode()
-    message = Message(body=body, method="POST", target="/EchoSynapse")
-    dialect = V10(
-        signer,
-        hash_fields={"EchoSynapse": ["prompt", "numbers"]},
-        required_fields={"EchoSynapse": ["prompt"]},
+def _dialect(name: str) -> Dialect:
+    alice = load_signer("//Alice")
+    if name == "btauth/1":
+        return BtAuth1(alice)
+    hashed = {"EchoSynapse": ["prompt", "numbers"]}
+    return V10(alice, hash_fields=hashed, required_fields={"EchoSynapse": ["prompt"]})
+
+
+def _requests(count: int, peer: Peer, dialect: Dialect) -> Iterator[bytes]:
+    """Yield requests; in one dialect, so that an axon has its nonces in order."""
+    message = Message(
+        body=_BODY, media_type="application/json", method="POST", target="/EchoSynapse"
     )
     for _ in range(count):
         sent = dialect.outgoing(peer, message, timeout=12.0, now_ns=time.time_ns())
@@ -47,8 +53,8 @@ def _requests(count: int, peer: Peer, signer: Signer) -> Iterator[bytes]:
 class Line(asyncio.Protocol):
     """One connection; as little HTTP as servers that behave need."""
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer, self._rest, self._size = answer, b"", 0
+    def __init__(self) -> None:
+        self._rest = b""
         self.over: asyncio.Future[None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,22 +87,20 @@ class Line(asyncio.Protocol):
         if len(self._rest) < whole:
             return
         answer, self._rest = self._rest[:whole], self._rest[whole:]
-        if answer.startswith(b"HTTP/1.1 200 ") and self._answer in answer:
+        if answer.startswith(b"HTTP/1.1 200 ") and _ANSWER in answer:
             self._next()
         else:
             self.over.set_exception(ValueError(answer[:500]))
 
 
-async def _main(count: int, port: int, hotkey: str) -> float:
-    alice = load_signer("//Alice")
+async def _main(name: str, count: int, port: int, hotkey: str) -> float:
     peer = Peer(f"http://127.0.0.1:{port}", hotkey)
-    answer = f"{_FIELDS['prompt']}|3|{alice.hotkey}".encode()
     loop = asyncio.get_running_loop()
     each, warm = count // _CONNECTIONS, _WARM // _CONNECTIONS
     work = []
     for _ in range(_CONNECTIONS):
-        _, line = await loop.create_connection(lambda: Line(answer), "127.0.0.1", port)
-        work.append((line, list(_requests(warm + each, peer, alice))))
+        _, line = await loop.create_connection(Line, "127.0.0.1", port)
+        work.append((line, list(_requests(warm + each, peer, _dialect(name)))))
     await asyncio.gather(*(line.send(iter(own[:warm])) for line, own in work))
     begun = time.perf_counter()
     await asyncio.gather(*(line.send(iter(own[warm:])) for line, own in work))
@@ -107,4 +111,5 @@ if __name__ == "__main__":
     # What sends must not be what is measured: asyncio's own loop is slower.
     import uvloop
 
-    print(uvloop.run(_main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))
+    name, count, port, hotkey = sys.argv[1:]
+    print(uvloop.run(_main(name, int(count), int(port), hotkey)))

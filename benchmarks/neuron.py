@@ -1,7 +1,7 @@
 """Our server for the benchmarks: ``python -m benchmarks.neuron MODE``.
 
 It prints ``READY port hotkey``, answers as //Bob with all checks on, and lives until
-its standard input ends. MODE is ``echo``, in v10, or ``tensor``, in btauth/1.
+its standard input ends. MODE is ``echo`` or ``tensor``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _LIMITS = Limits(address_rate=1e6, hotkey_rate=1e6)
 
 
 async def echo(request: Request) -> Message:
-    """Do what the handler of the axon does."""
+    """Do what the handler of the axon does; in btauth/1, send the body back."""
+    if request.message.header("x-bittensor-version"):
+        return request.message
     fields = json.loads(request.message.body)
     fields["reply"] = f"{fields['prompt']}|{sum(fields['numbers'])}|{request.hotkey}"
     return Message(body=json.dumps(fields).encode(), media_type="application/json")
@@ -36,11 +38,12 @@ async def tensor(request: Request) -> Message:
 def main() -> None:
     bob, alice = load_signer("//Bob"), load_signer("//Alice")
     hashed = {"EchoSynapse": ["prompt", "numbers"]}
-    handler, dialect = {
-        "echo": (echo, V10(bob, hash_fields=hashed)),
-        "tensor": (tensor, BtAuth1(bob)),
-    }[sys.argv[1]]
-    app = application(handler, dialects=[dialect], limits=_LIMITS, allow={alice.hotkey})
+    app = application(
+        {"echo": echo, "tensor": tensor}[sys.argv[1]],
+        dialects=[BtAuth1(bob), V10(bob, hash_fields=hashed)],
+        limits=_LIMITS,
+        allow={alice.hotkey},
+    )
     folder = _ROOT / "transport_plugins" / "http"
     with running(folder) as transport, serving(transport, app) as url:
         print("READY", url.rpartition(":")[2], bob.hotkey, flush=True)
