@@ -51,7 +51,7 @@ def main() -> int:
             try:
                 results[name] = ROWS[name].measure(bench)
             except Skipped as exc:
-                print(f"{name:<9}  skipped: {exc}", flush=True)
+                print(f"{name:<10}  skipped: {exc}", flush=True)
             except HarnessError as exc:
                 print(f"benchmarks: {name}: {exc}", file=sys.stderr)
                 return 2

@@ -244,6 +244,10 @@ ROWS = {
         "verified echo, served", "the axon of bittensor 10", "times", 20,
         _real("served"),
     ),
+    "served-v10": Row(
+        "the same, asked in v10", "the axon of bittensor 10", "times", 20,
+        _real("served_v10"),
+    ),
     "tensor": Row(
         "1 MiB tensor there and back", "dendrite and axon of bittensor 10", "times",
         20, _real("tensor"),

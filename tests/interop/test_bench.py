@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROWS = ["dendrite", "served", "tensor"]
+ROWS = ["dendrite", "served", "served-v10", "tensor"]
 
 
 def test_the_rows_against_real_neurons_are_measured(tmp_path):

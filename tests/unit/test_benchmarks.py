@@ -17,7 +17,7 @@ from benchmarks.trees import HarnessError, Home
 
 ROOT = Path(__file__).parents[2]
 # Against neurons that need an environment of their own: see tests/interop.
-REAL = ["dendrite", "served", "tensor"]
+REAL = ["dendrite", "served", "served-v10", "tensor"]
 
 
 def bench(*words):
