@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks.pairs import Pairs
 from benchmarks.trees import Skipped
 from benchmarks.wire import CLIENT, ECHO, LONG, ROOT, seconds, server
-from btplug.network import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +53,7 @@ def served(pairs: int, home: Path, dialect: str = "btauth/1") -> Pairs:
         dialect: In which ours is asked; the axon knows only v10.
     """
     load = [sys.executable, "-m", "benchmarks.load"]
-    axon = [_python(), _AXON, str(free_port())]
+    axon = [_python(), _AXON]
     with server([*_NEURON, "echo"], home) as our, server(axon, home) as their:
         ours = _Side([*load, dialect], 4000, our)
         theirs = _Side([*load, "v10"], 320, their)
@@ -73,7 +72,7 @@ def tensor(pairs: int, home: Path) -> Pairs:
     encode, and the clients check what comes back.
     """
     python = _python()
-    axon = [python, _AXON, str(free_port())]
+    axon = [python, _AXON]
     with server([*_NEURON, "tensor"], home) as our, server(axon, home) as their:
         ours = _Side([*CLIENT, "tensor"], 100, our)
         return _pairs(

@@ -1,11 +1,14 @@
 """A real axon of bittensor 10 on loopback; run by its own environment's Python.
 
-``axon10.py PORT`` prints ``READY port hotkey`` and serves the synapses of synapses10
-as //Bob until its input ends.
+It prints ``READY port hotkey`` and serves the synapses of synapses10 as //Bob until its
+input ends.
 """
 
 import asyncio
+import socket
 import sys
+import threading
+import time
 from typing import Tuple  # noqa: UP035 - see `refuse`
 
 from synapses10 import (
@@ -65,8 +68,8 @@ def refuse(synapse: EchoSynapse) -> Tuple[bool, str]:  # noqa: UP006 - compared
     return synapse.dendrite.hotkey == MALLORY, "not welcome"
 
 
-def main() -> None:
-    port = int(sys.argv[1])
+def started(port: int) -> bt.Axon | None:
+    """Return an axon that listens at *port*; None: somebody else does."""
     axon = bt.Axon(
         wallet=Wallet("//Bob"),
         port=port,
@@ -78,9 +81,22 @@ def main() -> None:
     neuron = Neuron()
     axon.attach(neuron.echo, blacklist_fn=refuse).attach(neuron.wait)
     axon.attach(neuron.tensor).attach(neuron.words)
+    before = set(threading.enumerate())
     axon.start()
+    threads = set(threading.enumerate()) - before
     while not axon.fast_server.started:
-        axon.fast_server.config.loaded  # noqa: B018 - waiting
+        if not any(thread.is_alive() for thread in threads):
+            return None
+        time.sleep(0.01)
+    return axon
+
+
+def main() -> None:
+    axon = None
+    while axon is None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        axon = started(port)
     sys.stdout.write(f"READY {port} {axon.wallet.hotkey.ss58_address}\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -28,9 +28,9 @@ def start(tmp_path_factory):
     home = str(tmp_path_factory.mktemp("home"))
 
     @contextmanager
-    def started(package, program, *words):
+    def started(package, program):
         with subprocess.Popen(
-            [python_of(package), HERE / program, *words],
+            [python_of(package), HERE / program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -79,9 +79,7 @@ def dendrite10(start):
 @pytest.fixture(scope="session")
 def axon10(start):
     """A real axon: its port and hotkey."""
-    from btplug.network import free_port
-
-    with start("bt10", "axon10.py", str(free_port())) as process:
+    with start("bt10", "axon10.py") as process:
         ready = ""
         while not ready.startswith("READY"):
             ready = process.stdout.readline()

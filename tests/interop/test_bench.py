@@ -15,7 +15,7 @@ def test_the_rows_against_real_neurons_are_measured(tmp_path):
     output = tmp_path / "results.json"
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *ROWS, "--pairs", "1", "--output", output],
-        capture_output=True, text=True, cwd=ROOT, check=False,
+        capture_output=True, text=True, cwd=ROOT, check=False, timeout=600,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
