@@ -7,8 +7,8 @@ input ends.
 import asyncio
 import socket
 import sys
-import threading
 import time
+from functools import partial
 from typing import Tuple  # noqa: UP035 - see `refuse`
 
 from synapses10 import (
@@ -68,8 +68,14 @@ def refuse(synapse: EchoSynapse) -> Tuple[bool, str]:  # noqa: UP006 - compared
     return synapse.dendrite.hotkey == MALLORY, "not welcome"
 
 
-def started(port: int) -> bt.Axon | None:
-    """Return an axon that listens at *port*; None: somebody else does."""
+def main() -> None:
+    # A socket of its own: a port that was free a moment ago may be taken, and then it
+    # would wait for itself for ever. By itself it listens everywhere, too.
+    # With its protocol's number, as by itself: asyncio asks for no TCP_NODELAY else.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(2048)
+    port = listener.getsockname()[1]
     axon = bt.Axon(
         wallet=Wallet("//Bob"),
         port=port,
@@ -77,26 +83,14 @@ def started(port: int) -> bt.Axon | None:
         external_ip="127.0.0.1",
         external_port=port,
     )
-    axon.fast_config.host = "127.0.0.1"  # otherwise it listens everywhere
+    server = axon.fast_server
+    server.run = partial(server.run, sockets=[listener])
     neuron = Neuron()
     axon.attach(neuron.echo, blacklist_fn=refuse).attach(neuron.wait)
     axon.attach(neuron.tensor).attach(neuron.words)
-    before = set(threading.enumerate())
     axon.start()
-    threads = set(threading.enumerate()) - before
-    while not axon.fast_server.started:
-        if not any(thread.is_alive() for thread in threads):
-            return None
+    while not server.started:
         time.sleep(0.01)
-    return axon
-
-
-def main() -> None:
-    axon = None
-    while axon is None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        axon = started(port)
     sys.stdout.write(f"READY {port} {axon.wallet.hotkey.ss58_address}\n")
     sys.stdout.flush()
     sys.stdin.read()
