@@ -53,8 +53,8 @@ def _many(count: int, ports: list[str], limit: int, hotkey: str | None) -> float
         return _timed(send, count)
 
 
-def _timed(send: Callable[[int], object], count: int, warm: int = _WARM) -> float:
-    send(warm)
+def _timed(send: Callable[[int], object], count: int) -> float:
+    send(_WARM)
     begun = time.perf_counter()
     send(count)
     return time.perf_counter() - begun
@@ -115,14 +115,20 @@ def tensor(count: int, place: list[str]) -> float:
     peer = Peer(f"http://127.0.0.1:{port}/tensor", hotkey)
     array = np.random.default_rng(1).random((512, 512), np.float32)
 
-    def send(count: int) -> None:
-        for _ in range(count):
-            body = encode_tensors({"x": array})
-            reply = http.send(peer, Message(body=body), timeout=60)
-            assert (decode_tensors(reply.body)["y"] == array).all()
+    async def work() -> float:
+        async def send(count: int) -> None:
+            for _ in range(count):
+                message = Message(body=encode_tensors({"x": array}))
+                reply = await http.asend(peer, message, timeout=60)
+                assert (decode_tensors(reply.body)["y"] == array).all()
+
+        await send(10)
+        begun = time.perf_counter()
+        await send(count)
+        return time.perf_counter() - begun
 
     with _http() as http:
-        return _timed(send, count, warm=10)
+        return asyncio.run(work())
 
 
 def sync(count: int, ports: list[str]) -> float:
