@@ -28,7 +28,8 @@ _REPLIES = {
         503: b"503 Service Unavailable",
     }.items()
 }
-_LARGE = 256 * 1024  # bytes
+# Bytes: of a reply that is not joined; of a body that waits for the application.
+_LARGE = _AHEAD = 256 * 1024
 logging.getLogger("btplug.http.peers").setLevel(logging.ERROR)
 
 
@@ -150,6 +151,16 @@ class Guarded(HttpToolsProtocol):
         # A path and a query lose what stood between them, and it may be signed.
         self.scope["extensions"] = {"btplug.target": {"raw": self.url}}
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        # uvicorn's own stops reading at 64 KiB, less than one read brings: each would
+        # be followed by a stop, and by a start when the application had taken it.
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > _AHEAD:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
