@@ -105,6 +105,32 @@ def raw_one(count: int, ports: list[str]) -> float:
     return _raw(count, ports[1:2], 64)
 
 
+def tensor(count: int, place: list[str]) -> float:
+    """Exchange tensors of 1 MiB with the neuron at *place*: port and hotkey."""
+    import numpy as np
+
+    from btplug.codecs import decode_tensors, encode_tensors
+
+    port, hotkey = place
+    peer = Peer(f"http://127.0.0.1:{port}/tensor", hotkey)
+    array = np.random.default_rng(1).random((512, 512), np.float32)
+
+    async def work() -> float:
+        async def send(count: int) -> None:
+            for _ in range(count):
+                message = Message(body=encode_tensors({"x": array}))
+                reply = await http.asend(peer, message, timeout=60)
+                assert (decode_tensors(reply.body)["y"] == array).all()
+
+        await send(10)
+        begun = time.perf_counter()
+        await send(count)
+        return time.perf_counter() - begun
+
+    with _http() as http:
+        return asyncio.run(work())
+
+
 def sync(count: int, ports: list[str]) -> float:
     peer, message = Peer(f"http://127.0.0.1:{ports[1]}/S"), Message(body=_BODY)
     with _http() as http:
@@ -137,7 +163,7 @@ def hanging(count: int, ports: list[str]) -> float:
 
 MODES = {
     mode.__name__: mode
-    for mode in (signed, one_host, raw_many, raw_one, sync, raw_httpx, hanging)
+    for mode in (signed, one_host, raw_many, raw_one, sync, raw_httpx, hanging, tensor)
 }
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from benchmarks.rows import Result
 
-_LINE = "{:<9}  {:<34}  {:<39}  {:>22}  {:>6}  {:>10}  {:>8}  {}"
+_LINE = "{:<10}  {:<34}  {:<39}  {:>22}  {:>6}  {:>10}  {:>8}  {}"
 
 
 def print_head() -> None:

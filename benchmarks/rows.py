@@ -1,4 +1,4 @@
-"""The rows of the table in issue 2, and how each is measured."""
+"""The rows of the tables in the README, and how each is measured."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Row(NamedTuple):
 
     Attributes:
         what: What is measured; ``{many}`` stands for the size of the largest home.
-        unit: ``x`` for a ratio, or ``µs``.
+        unit: ``x`` for a ratio, ``µs``, ``s``, or ``times`` as fast.
+        allowed: At most, or at least where the unit is ``times``.
         judged: The figure of the spread that is held against *allowed*.
     """
 
@@ -54,6 +55,8 @@ class Row(NamedTuple):
     def verdict(self, result: Result) -> str:
         """Return ``ok`` or ``over``."""
         found = getattr(result.value, self.judged)
+        if self.unit == "times":
+            return "ok" if found >= self.allowed else "under"
         return "ok" if found <= self.allowed else "over"
 
 
@@ -187,6 +190,16 @@ def _hanging(bench: Bench) -> Result:
     return Result(spread(found, min(found)))
 
 
+def _real(what: str) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        from benchmarks import real
+
+        pairs: Pairs = getattr(real, what)(bench.pairs, bench.root)
+        return _result(pairs, lambda ours, theirs: theirs / ours, warm=True)
+
+    return measure
+
+
 # Name, as on the command line, to row.
 ROWS = {
     "version": Row("btplug --version", CLICK, "x", 1.00, _version),
@@ -221,5 +234,22 @@ ROWS = {
     ),
     "hanging": Row(
         "send_many, 200 hang, 56 answer", "until the last answer", "s", 0.5, _hanging
+    ),
+    # Milliseconds: of a thousand messages; of one exchange of tensors.
+    "dendrite": Row(
+        "send_many, 256 peers, signed", "the dendrite of bittensor 10", "times", 70,
+        _real("dendrite"),
+    ),
+    "served": Row(
+        "verified echo, served", "the axon of bittensor 10", "times", 20,
+        _real("served"),
+    ),
+    "served-v10": Row(
+        "the same, asked in v10", "the axon of bittensor 10", "times", 20,
+        _real("served_v10"),
+    ),
+    "tensor": Row(
+        "1 MiB tensor there and back", "dendrite and axon of bittensor 10", "times",
+        20, _real("tensor"),
     ),
 }  # fmt: skip
