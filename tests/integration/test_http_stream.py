@@ -351,6 +351,16 @@ def test_large_parts_of_a_reply_are_passed_on_before_more_come(http):
     assert total == 80001
 
 
+def test_no_upload_waits_for_an_acknowledgement(http):
+    """It would be 40 ms for each."""
+    with Hostile(echoing) as server:
+        begun = time.monotonic()
+        for _ in range(100):
+            assert streamed(http, server.url, b"x")[1] == b"x"
+
+    assert time.monotonic() - begun < 3
+
+
 @pytest.mark.parametrize("size", [1, 20_000, 300_000])
 def test_chunks_of_every_size_are_framed(http, size):
     given = [bytes([n]) * size for n in range(5)]

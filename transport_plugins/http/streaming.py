@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .flow import FOREIGN, Stale
@@ -161,7 +163,12 @@ class HTTPStream:
     async def _once(self) -> None:
         connection = await self._pool.take(self._exchange)
         self._sink.connection = connection
+        # Head and body are several writes: Nagle's algorithm would let each upload
+        # wait 40 ms for an acknowledgement.
+        sock = connection.transport.get_extra_info("socket")
         try:
+            with suppress(OSError):  # it has ended, as `carry` will find
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             chunks = self._source.pieces() if self._source.sends else None
             await connection.carry(self._exchange, chunks, self._sink)
         finally:
