@@ -13,7 +13,7 @@ setup: .venv/ready ## Create .venv with everything below
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup ## Run the main job: a table from a file, a message over HTTP
+demo: setup ## Run the main jobs: a table, a message over HTTP, a probe of 16 neurons
 	@$(BIN)/python examples/demo.py
 
 test: setup ## Run tests; one file: make test T=tests/unit/test_registry.py

@@ -22,8 +22,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs", type=int, default=41, help="of each row; below 31 is for tests"
     )
     parser.add_argument(
-        "--many", type=int, default=10_000, help="plugins of the largest tree"
+        "--many", type=int, default=10_000, help="plugins of the largest tree; peers"
     )
+    parser.add_argument("--mib", type=int, default=1024, help="of each stream")
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).with_name("results.json")
     )
@@ -40,26 +41,27 @@ def main() -> int:
     names = given.rows or list(ROWS)
     if unknown := set(names) - set(ROWS):
         parser.error(f"found {', '.join(unknown)}, expected one of {', '.join(ROWS)}")
-    if given.pairs < 1 or given.many <= FEW:
-        parser.error(f"expected at least 1 pair, and more than {FEW} plugins")
+    if given.pairs < 1 or given.many <= FEW or given.mib < 1:
+        parser.error(f"expected at least 1 pair and MiB, and more than {FEW} plugins")
     machine, begun, results = facts(), time.perf_counter(), {}
+    sizes = {"many": given.many, "mib": given.mib}
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     print_head()
     with tempfile.TemporaryDirectory(prefix="btplug-bench-") as root:
-        bench = Bench(Path(root).resolve(), given.pairs, given.many)
+        bench = Bench(Path(root).resolve(), given.pairs, **sizes)
         for name in names:
             try:
                 results[name] = ROWS[name].measure(bench)
             except Skipped as exc:
-                print(f"{name:<10}  skipped: {exc}", flush=True)
+                print(f"{name:<12}  skipped: {exc}", flush=True)
             except HarnessError as exc:
                 print(f"benchmarks: {name}: {exc}", file=sys.stderr)
                 return 2
             else:
-                print_row(name, results[name], given.many)
+                print_row(name, results[name], **sizes)
     machine |= {
         "pairs": given.pairs,
-        "many": given.many,
+        **sizes,
         "seconds": time.perf_counter() - begun,
     }
     write_json(given.output, results, machine)

@@ -29,7 +29,7 @@ _WARM = 512
 
 
 @contextmanager
-def _http() -> Iterator[Transport]:
+def opened_http() -> Iterator[Transport]:
     os.environ["BTPLUG_HTTP__DIALECTS"] = "{btauth/1: {key: //Alice}}"
     context = Context()
     registry = TransportPluginRegistry(context)
@@ -43,7 +43,7 @@ def _http() -> Iterator[Transport]:
 def _many(count: int, ports: list[str], limit: int, hotkey: str | None) -> float:
     message = Message(body=_BODY)
     peers = [Peer(f"http://127.0.0.1:{port}/S", hotkey) for port in ports]
-    with _http() as http:
+    with opened_http() as http:
 
         def send(count: int) -> None:
             given = (peers[n % len(peers)] for n in range(count))
@@ -127,13 +127,13 @@ def tensor(count: int, place: list[str]) -> float:
         await send(count)
         return time.perf_counter() - begun
 
-    with _http() as http:
+    with opened_http() as http:
         return asyncio.run(work())
 
 
 def sync(count: int, ports: list[str]) -> float:
     peer, message = Peer(f"http://127.0.0.1:{ports[1]}/S"), Message(body=_BODY)
-    with _http() as http:
+    with opened_http() as http:
         return _timed(lambda n: [http.send(peer, message) for _ in range(n)], count)
 
 
@@ -151,7 +151,7 @@ def hanging(count: int, ports: list[str]) -> float:
     """Return the seconds until the last of 56 healthy among 200 hanging peers."""
     urls = [f"http://127.0.0.1:{ports[0]}/"] * 200
     urls += [f"http://127.0.0.1:{port}/" for port in ports[1:57]]
-    with _http() as http:
+    with opened_http() as http:
         begun, last, good = time.perf_counter(), 0.0, 0
         given = (Peer(url) for url in urls)
         for one in http.send_many(given, Message(body=_BODY), timeout=2.0):

@@ -50,4 +50,7 @@ if __name__ == "__main__":
     # The server must not be what is measured: asyncio's own loop is too slow for that.
     import uvloop
 
+    from benchmarks.crowd import raise_limit
+
+    raise_limit()
     uvloop.run(_serve(int(sys.argv[1])))

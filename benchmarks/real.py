@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.pairs import Pairs
 from benchmarks.trees import Skipped
-from benchmarks.wire import CLIENT, ECHO, LONG, ROOT, seconds, server
+from benchmarks.wire import CLIENT, ECHO, LONG, PORTS, ROOT, seconds, server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class _Side(NamedTuple):
 def dendrite(pairs: int, home: Path) -> Pairs:
     """Measure two clients: signed messages of 1 KiB to 256 ports of an echo."""
     theirs = [_python(), _DENDRITE, "many"]
-    with server(ECHO, home) as ports:
+    with server([*ECHO, str(PORTS)], home) as ports:
         ours = _Side([*CLIENT, "signed"], 4000, ports)
         return _pairs(ours, _Side(theirs, 512, ports[1:]), pairs, home, 1000)
 

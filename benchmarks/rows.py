@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from benchmarks.wire import Heavy
+
 CLICK = "import click"
 RICH = "import click, rich.console, rich.table"
 HTTPX = "import click, httpx; httpx.Client()"
@@ -39,8 +41,9 @@ class Row(NamedTuple):
     """One line of the table.
 
     Attributes:
-        what: What is measured; ``{many}`` stands for the size of the largest home.
-        unit: ``x`` for a ratio, ``µs``, ``s``, or ``times`` as fast.
+        what: What is measured; ``{many}`` stands for the size of the largest home, and
+            ``{mib}`` for that of a stream.
+        unit: ``x`` for a ratio, ``µs``, ``times`` as fast, or what is counted.
         allowed: At most, or at least where the unit is ``times``.
         judged: The figure of the spread that is held against *allowed*.
     """
@@ -65,10 +68,27 @@ class Bench:
 
     Args:
         many: Number of plugins of the largest home; 10,000 unless it is a test.
+            So many peers are asked, too.
+        mib: MiB of what is streamed.
     """
 
-    def __init__(self, root: Path, pairs: int, many: int) -> None:
-        self.root, self.pairs, self.many = root, pairs, many
+    def __init__(self, root: Path, pairs: int, many: int, mib: int) -> None:
+        self.root, self.pairs, self.many, self.mib = root, pairs, many, mib
+        self._streams: dict[str, Heavy] = {}
+
+    @cached_property
+    def crowd(self) -> Heavy:
+        from benchmarks.wire import crowd
+
+        return crowd(self.many, self.pairs, self.root)
+
+    def stream(self, mode: str) -> Heavy:
+        """Return what streaming *mode* told, measured once."""
+        from benchmarks.wire import bulk
+
+        if mode not in self._streams:
+            self._streams[mode] = bulk(mode, self.mib, self.pairs, self.root)
+        return self._streams[mode]
 
     @cached_property
     def few_home(self) -> Home:
@@ -200,6 +220,38 @@ def _real(what: str) -> Callable[[Bench], Result]:
     return measure
 
 
+def _crowd(name: str) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        return _most(bench.crowd.most(name))
+
+    return measure
+
+
+def _crowd_lost(bench: Bench) -> Result:
+    return _most([bench.many - found for found in bench.crowd.most("answered")])
+
+
+def _crowd_time(bench: Bench) -> Result:
+    return _result(bench.crowd.pairs, _ratio, warm=True)
+
+
+def _stream(mode: str) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        return _result(bench.stream(mode).pairs, _ratio, warm=True)
+
+    return measure
+
+
+def _stream_memory(bench: Bench) -> Result:
+    modes = ("up", "down", "file")
+    return _most([one for mode in modes for one in bench.stream(mode).most("memory")])
+
+
+def _most(found: Sequence[float]) -> Result:
+    """Judge by the worst run: `best` of these is no figure."""
+    return Result(spread(found, max(found)))
+
+
 # Name, as on the command line, to row.
 ROWS = {
     "version": Row("btplug --version", CLICK, "x", 1.00, _version),
@@ -251,5 +303,27 @@ ROWS = {
     "tensor": Row(
         "1 MiB tensor there and back", "dendrite and axon of bittensor 10", "times",
         20, _real("tensor"),
+    ),
+    # The worst run stands in the column 'best'.
+    "crowd-lost": Row(
+        "send_many, {many:,} peers, 512 in flight", "who did not answer", "peers", 0,
+        _crowd_lost, "best",
+    ),
+    "crowd-memory": Row(
+        "the same", "more memory, worst run", "MiB", 40, _crowd("memory"), "best"
+    ),
+    "crowd-files": Row(
+        "the same", "descriptors, worst run", "fds", 1600, _crowd("descriptors"), "best"
+    ),
+    "crowd-time": Row("the same", "raw aiohttp", "x", 1.00, _crowd_time),
+    "up": Row("stream {mib:,} MiB up", "raw aiohttp", "x", 1.25, _stream("up")),
+    "down": Row("stream {mib:,} MiB down", "raw aiohttp", "x", 1.25, _stream("down")),
+    "file": Row(
+        "stream a file of {mib:,} MiB, signed", "raw aiohttp, unsigned, hashed", "x",
+        1.25, _stream("file"),
+    ),
+    "memory": Row(
+        "these three streams", "more memory, worst run", "MiB", 32, _stream_memory,
+        "best",
     ),
 }  # fmt: skip

@@ -35,7 +35,7 @@ def bench(*words):
 def test_every_row_is_measured_printed_and_written(tmp_path):
     output = tmp_path / "results.json"
 
-    done = bench("--pairs", 1, "--many", 11, "--output", output)
+    done = bench("--pairs", 1, "--many", 11, "--mib", 1, "--output", output)
 
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[2:-1]] == list(ROWS)
