@@ -13,7 +13,7 @@ setup: .venv/ready ## Create .venv with everything below
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup ## Run the main job: a table from a file, a message over HTTP
+demo: setup ## Run the main jobs: a table, a message over HTTP, a probe of 16 neurons
 	@$(BIN)/python examples/demo.py
 
 test: setup ## Run tests; one file: make test T=tests/unit/test_registry.py
@@ -37,7 +37,7 @@ interop: setup $(INTEROP)/bt10/ready $(INTEROP)/bt11/ready ## Talk to real neuro
 	INTEROP=$(INTEROP) $(BIN)/pytest -o addopts="--strict-markers --strict-config -ra" tests/interop
 
 httpx2: $(INTEROP)/httpx2/ready ## Run the HTTP tests on httpx2
-	$(INTEROP)/httpx2/bin/pytest -q -n auto tests/integration
+	$(INTEROP)/httpx2/bin/pytest -q -n auto $(wildcard tests/integration/test_http*.py tests/integration/test_servers*.py)
 
 $(INTEROP)/httpx2/ready: PACKAGE := -e .[test,httpx2]
 $(INTEROP)/bt10/ready: PACKAGE := bittensor==10.5.0

@@ -29,7 +29,7 @@ _WARM = 512
 
 
 @contextmanager
-def _http() -> Iterator[Transport]:
+def opened_http() -> Iterator[Transport]:
     os.environ["BTPLUG_HTTP__DIALECTS"] = "{btauth/1: {key: //Alice}}"
     context = Context()
     registry = TransportPluginRegistry(context)
@@ -43,7 +43,7 @@ def _http() -> Iterator[Transport]:
 def _many(count: int, ports: list[str], limit: int, hotkey: str | None) -> float:
     message = Message(body=_BODY)
     peers = [Peer(f"http://127.0.0.1:{port}/S", hotkey) for port in ports]
-    with _http() as http:
+    with opened_http() as http:
 
         def send(count: int) -> None:
             given = (peers[n % len(peers)] for n in range(count))
@@ -105,9 +105,35 @@ def raw_one(count: int, ports: list[str]) -> float:
     return _raw(count, ports[1:2], 64)
 
 
+def tensor(count: int, place: list[str]) -> float:
+    """Exchange tensors of 1 MiB with the neuron at *place*: port and hotkey."""
+    import numpy as np
+
+    from btplug.codecs import decode_tensors, encode_tensors
+
+    port, hotkey = place
+    peer = Peer(f"http://127.0.0.1:{port}/tensor", hotkey)
+    array = np.random.default_rng(1).random((512, 512), np.float32)
+
+    async def work() -> float:
+        async def send(count: int) -> None:
+            for _ in range(count):
+                message = Message(body=encode_tensors({"x": array}))
+                reply = await http.asend(peer, message, timeout=60)
+                assert (decode_tensors(reply.body)["y"] == array).all()
+
+        await send(10)
+        begun = time.perf_counter()
+        await send(count)
+        return time.perf_counter() - begun
+
+    with opened_http() as http:
+        return asyncio.run(work())
+
+
 def sync(count: int, ports: list[str]) -> float:
     peer, message = Peer(f"http://127.0.0.1:{ports[1]}/S"), Message(body=_BODY)
-    with _http() as http:
+    with opened_http() as http:
         return _timed(lambda n: [http.send(peer, message) for _ in range(n)], count)
 
 
@@ -125,7 +151,7 @@ def hanging(count: int, ports: list[str]) -> float:
     """Return the seconds until the last of 56 healthy among 200 hanging peers."""
     urls = [f"http://127.0.0.1:{ports[0]}/"] * 200
     urls += [f"http://127.0.0.1:{port}/" for port in ports[1:57]]
-    with _http() as http:
+    with opened_http() as http:
         begun, last, good = time.perf_counter(), 0.0, 0
         given = (Peer(url) for url in urls)
         for one in http.send_many(given, Message(body=_BODY), timeout=2.0):
@@ -137,7 +163,7 @@ def hanging(count: int, ports: list[str]) -> float:
 
 MODES = {
     mode.__name__: mode
-    for mode in (signed, one_host, raw_many, raw_one, sync, raw_httpx, hanging)
+    for mode in (signed, one_host, raw_many, raw_one, sync, raw_httpx, hanging, tensor)
 }
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A server for the benchmarks: answers on many ports with what it got.
 
-``python -m benchmarks.echo PORTS`` prints its ports on one line, first one that takes
-connections and never answers, and lives until its standard input ends.
+``python -m benchmarks.echo PORTS`` prints READY and its ports on one line, first one
+that takes connections and never answers, and lives until its standard input ends.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ import asyncio
 import sys
 from typing import cast
 
-_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n"
+# A dendrite wants JSON, and its axon's own status.
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+    b"bt_header_axon_status_code: 200\r\n\r\n"
+)
 
 
 class Echo(asyncio.Protocol):
@@ -36,7 +40,9 @@ async def _serve(count: int) -> None:
     host = "127.0.0.1"
     servers = [await loop.create_server(asyncio.Protocol, host, 0)]
     servers += [await loop.create_server(Echo, host, 0) for _ in range(count)]
-    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
+    print(
+        "READY", *(server.sockets[0].getsockname()[1] for server in servers), flush=True
+    )
     await asyncio.to_thread(sys.stdin.read)
 
 
@@ -44,4 +50,7 @@ if __name__ == "__main__":
     # The server must not be what is measured: asyncio's own loop is too slow for that.
     import uvloop
 
+    from benchmarks.crowd import raise_limit
+
+    raise_limit()
     uvloop.run(_serve(int(sys.argv[1])))

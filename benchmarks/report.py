@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from benchmarks.rows import Result
 
-_LINE = "{:<9}  {:<34}  {:<39}  {:>22}  {:>6}  {:>10}  {:>8}  {}"
+_LINE = "{:<12}  {:<40}  {:<39}  {:>22}  {:>6}  {:>10}  {:>8}  {}"
 
 
 def print_head() -> None:
@@ -26,10 +26,10 @@ def print_head() -> None:
     )  # fmt: skip
 
 
-def print_row(name: str, result: Result, many: int) -> None:
+def print_row(name: str, result: Result, **sizes: int) -> None:
     """Print a row as soon as it was measured."""
     row, value = ROWS[name], result.value
-    what = row.what.format(many=many)
+    what = row.what.format(**sizes)
     times = "/".join(f"{t:.0f}" for t in result.milliseconds or ()) or "-"
     found = f"{value.median:.2f} [{value.low:.2f}..{value.high:.2f}] {row.unit}"
     best, allowed = f"{value.best:.2f}", f"{row.allowed:.2f} {row.unit}"

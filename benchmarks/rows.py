@@ -1,4 +1,4 @@
-"""The rows of the table in issue 2, and how each is measured."""
+"""The rows of the tables in the README, and how each is measured."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from benchmarks.trees import SCRIPT, Home
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from benchmarks.wire import Heavy
 
 CLICK = "import click"
 RICH = "import click, rich.console, rich.table"
@@ -39,8 +41,10 @@ class Row(NamedTuple):
     """One line of the table.
 
     Attributes:
-        what: What is measured; ``{many}`` stands for the size of the largest home.
-        unit: ``x`` for a ratio, or ``µs``.
+        what: What is measured; ``{many}`` stands for the size of the largest home, and
+            ``{mib}`` for that of a stream.
+        unit: ``x`` for a ratio, ``µs``, ``times`` as fast, or what is counted.
+        allowed: At most, or at least where the unit is ``times``.
         judged: The figure of the spread that is held against *allowed*.
     """
 
@@ -54,6 +58,8 @@ class Row(NamedTuple):
     def verdict(self, result: Result) -> str:
         """Return ``ok`` or ``over``."""
         found = getattr(result.value, self.judged)
+        if self.unit == "times":
+            return "ok" if found >= self.allowed else "under"
         return "ok" if found <= self.allowed else "over"
 
 
@@ -62,10 +68,27 @@ class Bench:
 
     Args:
         many: Number of plugins of the largest home; 10,000 unless it is a test.
+            So many peers are asked, too.
+        mib: MiB of what is streamed.
     """
 
-    def __init__(self, root: Path, pairs: int, many: int) -> None:
-        self.root, self.pairs, self.many = root, pairs, many
+    def __init__(self, root: Path, pairs: int, many: int, mib: int) -> None:
+        self.root, self.pairs, self.many, self.mib = root, pairs, many, mib
+        self._streams: dict[str, Heavy] = {}
+
+    @cached_property
+    def crowd(self) -> Heavy:
+        from benchmarks.wire import crowd
+
+        return crowd(self.many, self.pairs, self.root)
+
+    def stream(self, mode: str) -> Heavy:
+        """Return what streaming *mode* told, measured once."""
+        from benchmarks.wire import bulk
+
+        if mode not in self._streams:
+            self._streams[mode] = bulk(mode, self.mib, self.pairs, self.root)
+        return self._streams[mode]
 
     @cached_property
     def few_home(self) -> Home:
@@ -187,6 +210,48 @@ def _hanging(bench: Bench) -> Result:
     return Result(spread(found, min(found)))
 
 
+def _real(what: str) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        from benchmarks import real
+
+        pairs: Pairs = getattr(real, what)(bench.pairs, bench.root)
+        return _result(pairs, lambda ours, theirs: theirs / ours, warm=True)
+
+    return measure
+
+
+def _crowd(name: str) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        return _most(bench.crowd.most(name))
+
+    return measure
+
+
+def _crowd_lost(bench: Bench) -> Result:
+    return _most([bench.many - found for found in bench.crowd.most("answered")])
+
+
+def _crowd_time(bench: Bench) -> Result:
+    return _result(bench.crowd.pairs, _ratio, warm=True)
+
+
+def _stream(mode: str) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        return _result(bench.stream(mode).pairs, _ratio, warm=True)
+
+    return measure
+
+
+def _stream_memory(bench: Bench) -> Result:
+    modes = ("up", "down", "file")
+    return _most([one for mode in modes for one in bench.stream(mode).most("memory")])
+
+
+def _most(found: Sequence[float]) -> Result:
+    """Judge by the worst run: `best` of these is no figure."""
+    return Result(spread(found, max(found)))
+
+
 # Name, as on the command line, to row.
 ROWS = {
     "version": Row("btplug --version", CLICK, "x", 1.00, _version),
@@ -221,5 +286,44 @@ ROWS = {
     ),
     "hanging": Row(
         "send_many, 200 hang, 56 answer", "until the last answer", "s", 0.5, _hanging
+    ),
+    # Milliseconds: of a thousand messages; of one exchange of tensors.
+    "dendrite": Row(
+        "send_many, 256 peers, signed", "the dendrite of bittensor 10", "times", 70,
+        _real("dendrite"),
+    ),
+    "served": Row(
+        "verified echo, served", "the axon of bittensor 10", "times", 20,
+        _real("served"),
+    ),
+    "served-v10": Row(
+        "the same, asked in v10", "the axon of bittensor 10", "times", 20,
+        _real("served_v10"),
+    ),
+    "tensor": Row(
+        "1 MiB tensor there and back", "dendrite and axon of bittensor 10", "times",
+        20, _real("tensor"),
+    ),
+    # The worst run stands in the column 'best'.
+    "crowd-lost": Row(
+        "send_many, {many:,} peers, 512 in flight", "who did not answer", "peers", 0,
+        _crowd_lost, "best",
+    ),
+    "crowd-memory": Row(
+        "the same", "more memory, worst run", "MiB", 40, _crowd("memory"), "best"
+    ),
+    "crowd-files": Row(
+        "the same", "descriptors, worst run", "fds", 1600, _crowd("descriptors"), "best"
+    ),
+    "crowd-time": Row("the same", "raw aiohttp", "x", 1.00, _crowd_time),
+    "up": Row("stream {mib:,} MiB up", "raw aiohttp", "x", 1.25, _stream("up")),
+    "down": Row("stream {mib:,} MiB down", "raw aiohttp", "x", 1.25, _stream("down")),
+    "file": Row(
+        "stream a file of {mib:,} MiB, signed", "raw aiohttp, unsigned, hashed", "x",
+        1.25, _stream("file"),
+    ),
+    "memory": Row(
+        "these three streams", "more memory, worst run", "MiB", 32, _stream_memory,
+        "best",
     ),
 }  # fmt: skip

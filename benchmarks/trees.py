@@ -51,6 +51,10 @@ class HarnessError(Exception):
     """What was to be measured does not run, or not from the cache."""
 
 
+class Skipped(Exception):
+    """What a row is measured against is not here."""
+
+
 class Home:
     """A BTPLUG_HOME with *count* plugins of the user's: ``noop`` and further ones.
 

@@ -146,12 +146,15 @@ class HomeLoop:
             except StopAsyncIteration:
                 return False, None
 
+        loop = self._started()
         try:
             while (found := self.run(step()))[0]:
                 yield found[1]  # type: ignore[misc]  # None is an item only if T admits it
         finally:
             close = getattr(items, "aclose", None)
-            if close is not None:
+            # Dropped long after, by the garbage collector in any thread: a closed
+            # loop has closed *items*, and must not start again for that.
+            if close is not None and self._loop is loop and not self.here():
                 self.run(close())
 
     def close(self, limit: float = 2.0) -> None:

@@ -27,9 +27,10 @@ def pair_streams(cls: type[TransportPlugin], base: type) -> None:
             continue
         if owner is cls or not issubclass(owner, base):
             if "astream" in forms:
-                setattr(cls, "astream", _at_home(own["astream"]))  # noqa: B010 - replaced
+                written = own["astream"]  # and not what replaces it
+                setattr(cls, "astream", _at_home(written))  # noqa: B010 - replaced
                 if "stream" not in forms:
-                    setattr(cls, "stream", _posted(own["astream"]))  # noqa: B010 - made
+                    setattr(cls, "stream", _posted(written))  # noqa: B010 - made
             else:
                 setattr(cls, "astream", _threaded(own["stream"]))  # noqa: B010 - made
         return
@@ -55,9 +56,10 @@ class _Home:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         assert self._stream is not None
-        parts = aiter(self._stream)
-        while (part := await self._home.hand_over(_next(parts))) is not None:
-            yield part
+        batches = _batches(self._stream)
+        while batch := await self._home.hand_over(_next(batches)):
+            for part in batch:
+                yield part
 
 
 class _Posted:
@@ -80,7 +82,8 @@ class _Posted:
 
     def __iter__(self) -> Iterator[bytes]:
         assert self._stream is not None
-        return self._home.iterate(aiter(self._stream))
+        for batch in self._home.iterate(_batches(self._stream)):
+            yield from batch
 
 
 class _Threaded:
@@ -118,8 +121,23 @@ async def _left(made: AbstractAsyncContextManager[AsyncStream], *exc: Any) -> No
     await made.__aexit__(*exc)
 
 
-async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(parts, None)
+async def _next(batches: AsyncIterator[list[bytes]]) -> list[bytes] | None:
+    return await anext(batches, None)
+
+
+def _batches(stream: AsyncStream) -> AsyncIterator[list[bytes]]:
+    """Iterate over a stream in lists, so that one hop carries what there is.
+
+    A stream may have a method of its own for that, ``batches``.
+    """
+    own: Callable[[], AsyncIterator[list[bytes]]] | None
+    own = getattr(stream, "batches", None)
+    return own() if own is not None else _single(stream)
+
+
+async def _single(stream: AsyncStream) -> AsyncIterator[list[bytes]]:
+    async for part in stream:
+        yield [part]
 
 
 def _at_home(method: F) -> F:

@@ -1,6 +1,6 @@
-"""Run btplug's main job: a table from a file, a message to a server and back.
+"""Run btplug's main jobs: a table from a file, a message to a server and back, a probe.
 
-The server is this script's own, on loopback, and stops with it.
+Servers are this script's own, on loopback, and stop with it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+
+import neurons
 
 HERE = Path(__file__).resolve().parent
 COMMAND = Path(sys.executable).with_name("btplug")
@@ -62,6 +64,7 @@ def main() -> None:
     finally:
         server.shutdown()
         server.server_close()
+    neurons.main()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from hostile_server import Line, reply, then_close
@@ -78,6 +79,7 @@ def _reset_in_body(line):
     line.reset()
 
 
+@cache
 def bomb(size, bits):
     """Return *size* zeros, packed as gzip (*bits* 31) or zlib (15)."""
     packer = zlib.compressobj(9, zlib.DEFLATED, bits)

@@ -44,9 +44,11 @@ class ProbePlugin(CLIPlugin):
     or it is CSV, JSON or JSON Lines, told by its ending or by --format, with the keys
     url, or ip and port, and hotkey. All are read before the first is asked.
 
-    A peer answered if its status was 200 to 299 and, where it has a hotkey, that was
-    proven. How many did, and how fast, is one line on stderr. The exit code is 5
-    where fewer than --quorum did; the rows are shown all the same.
+    A peer answered if its status was 200 to 299. Where it has a hotkey the request is
+    signed for that one, and a server with another key refuses it; but btauth/1 and v10
+    do not sign replies, so one that checks nothing is not found out. How many answered,
+    and how fast, is one line on stderr. The exit code is 5 where fewer than --quorum
+    did; the rows are shown all the same.
 
     With --json there is one object a line, each as soon as its peer is done.
     """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
 import tracemalloc
+from importlib.util import find_spec
 
 import hostile_server
 import pytest
@@ -227,3 +229,10 @@ def test_a_caller_who_chose_the_encodings_gets_what_is_unknown_here(form):
 def test_a_body_that_is_text_is_refused(form):
     with pytest.raises(NotAllowed, match="body of type str, expected bytes"):
         form.send("http://127.0.0.1/", "text")
+
+
+def test_httpx2_is_used_where_it_is_installed(form):
+    package = type(form.transport).__module__.rpartition(".")[0]
+    used = sys.modules[f"{package}.library"].httpx
+
+    assert used.__name__ == ("httpx2" if find_spec("httpx2") else "httpx")

@@ -15,9 +15,6 @@ from btplug.errors import Refused
 
 form, open_form = hostile_server.form, hostile_server.open_form
 
-LIMIT = 0.4  # seconds
-GUARD = 0.6  # seconds later the call must have ended, on a busy machine
-
 
 @pytest.fixture
 def free_port():

@@ -128,6 +128,28 @@ def talk(url, data, *, seconds=10.0, until_closed=False):
 # -- Echoes
 
 
+def test_a_reply_comes_in_one_piece(transport):
+    """Head and body written apart are two packets, and wake its reader twice."""
+    request = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\nbody"
+    with running(transport, of_bob(echo)) as server, connected(server.url) as line:
+        for _ in range(50):
+            line.sendall(request)
+            head, _, body = line.recv(65536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            assert body == b"body"
+
+
+def test_a_large_reply_and_the_last_of_a_connection_are_whole(transport):
+    async def large(request):
+        return Reply(status=200, body=b"x" * 2_000_000)
+
+    request = b"POST /x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+    with running(transport, of_bob(large)) as server:
+        found = talk(server.url, request, until_closed=True)
+
+    assert found.partition(b"\r\n\r\n")[2] == b"x" * 2_000_000
+
+
 @pytest.mark.parametrize("name", ["none", "btauth/1", "v10"])
 def test_an_echo_is_verified_in_each_dialect(form, name):
     seen = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import threading
 import time
 import tracemalloc
 
@@ -285,6 +286,87 @@ def test_a_reader_that_takes_his_time_holds_the_server_back_and_is_not_late():
             total += sum(len(part) for part in parts)
 
     assert total == 64 * MIB
+
+
+def test_a_generator_is_sent_piece_by_piece_as_they_come(http):
+    """The second piece is there only when the server has the first."""
+    got = threading.Event()
+
+    def pieces():
+        yield b"first"
+        assert got.wait(10)
+        yield b"second"
+
+    def script(line):
+        data = b""
+        while b"first" not in data:
+            data += line.sock.recv(1000)
+        got.set()
+        while not data.endswith(b"0\r\n\r\n"):
+            data += line.sock.recv(1000)
+        line.send(OK)
+
+    with Hostile(script) as server:
+        assert streamed(http, server.url, pieces())[0].ok
+
+
+def test_a_generator_is_read_little_further_than_the_server_takes(http):
+    made, asked = [], threading.Event()
+
+    def pieces():
+        for _ in range(64):
+            made.append(1)
+            yield bytes(MIB)
+
+    def script(line):
+        line.sock.recv(1000)
+        asked.set()
+        line.wait()
+
+    with Hostile(script) as server:
+        with pytest.raises(Late):
+            streamed(http, server.url, pieces(), timeout=0.5)
+    assert asked.is_set()
+    count = len(made)
+    assert count < 32
+    time.sleep(0.1)
+    assert len(made) <= count + 1, "left, it is read no further than the piece begun"
+
+
+def test_large_parts_of_a_reply_are_passed_on_before_more_come(http):
+    seen = threading.Event()
+
+    def script(line):
+        body_of(line)
+        line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 80001\r\n\r\n" + bytes(80000))
+        assert seen.wait(10)
+        line.send(b"x")
+
+    with Hostile(script) as server, http.stream(Peer(server.url), MESSAGE) as stream:
+        total = 0
+        for part in stream:
+            total += len(part)
+            if total == 80000:
+                seen.set()
+    assert total == 80001
+
+
+def test_no_upload_waits_for_an_acknowledgement(http):
+    """It would be 40 ms for each."""
+    with Hostile(echoing) as server:
+        begun = time.monotonic()
+        for _ in range(100):
+            assert streamed(http, server.url, b"x")[1] == b"x"
+
+    assert time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize("size", [1, 20_000, 300_000])
+def test_chunks_of_every_size_are_framed(http, size):
+    given = [bytes([n]) * size for n in range(5)]
+    with Hostile(echoing) as server:
+        for chunks in (given, iter(given), map(bytearray, given)):
+            assert streamed(http, server.url, chunks)[1] == b"".join(given)
 
 
 # -- what is refused, and how it ends

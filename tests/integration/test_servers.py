@@ -11,53 +11,26 @@ import re
 import socket
 import threading
 import time
-from contextlib import contextmanager
 
+import asking
 import pytest
-import test_http_tls
-from asking import STREAMS, WAYS, ask
+from asking import STREAMS, ask, failing
 from hostile_server import (
     OK,
     Hostile,
     answering,
-    held,
     open_http,
     recording,
     reply,
-    settle,
     then_close,
 )
 from servers import CASES, LIMIT, RAISE, TWICE
 
 from btplug.errors import BadReply, NotAllowed, TransportError
 
-authority, good = test_http_tls.authority, test_http_tls.good
+way, http = asking.way, asking.http
 
 MANY = 10  # times its limit is what a call may last on a busy machine
-
-
-@pytest.fixture(params=WAYS)
-def way(request):
-    return request.param
-
-
-@pytest.fixture
-def http():
-    with open_http() as transport:
-        yield transport
-
-
-@contextmanager
-def failing(transport, way):
-    """Expect an error; afterwards nothing is left of it, and the next call works."""
-    with Hostile(answering(OK)) as honest:
-        ask(transport, way, honest.url)  # what is made once is there
-        before = held()
-        with pytest.raises(TransportError) as caught:
-            yield caught
-        settle(before)
-        assert ask(transport, way, honest.url).body == b"ok"
-    assert caught.value.exit_code == 5
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,28 +9,19 @@ from __future__ import annotations
 import re
 import time
 
+import asking
 import pytest
 import test_http_tls
-from asking import WAYS, ask
+from asking import ask
 from hostile_server import OK, Hostile, answering, open_http, recording, reply
 from servers import LIMIT
 
 from btplug.errors import BadReply, NotAllowed, Refused, TransportError
 
 authority, good = test_http_tls.authority, test_http_tls.good
+way, http = asking.way, asking.http
 
 MANY = 10  # times its limit is what a call may last on a busy machine
-
-
-@pytest.fixture(params=WAYS)
-def way(request):
-    return request.param
-
-
-@pytest.fixture
-def http():
-    with open_http() as transport:
-        yield transport
 
 
 @pytest.fixture

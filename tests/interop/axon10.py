@@ -1,44 +1,67 @@
 """A real axon of bittensor 10 on loopback; run by its own environment's Python.
 
-Prints ``READY port hotkey`` and serves EchoSynapse as //Bob until its input ends.
+It prints ``READY port hotkey`` and serves the synapses of synapses10 as //Bob until its
+input ends.
 """
 
+import asyncio
+import socket
 import sys
-from typing import ClassVar, Tuple  # noqa: UP035 - see `refuse`
+import time
+from functools import partial
+from typing import Tuple  # noqa: UP035 - see `refuse`
 
-from bittensor.utils import networking
-
-# The constructor asks six services on the internet for it.
-networking.get_external_ip = lambda: "203.0.113.7"
-
-import bittensor as bt  # noqa: E402
-from bittensor_wallet import Keypair  # noqa: E402
+from synapses10 import (
+    EchoSynapse,
+    Keypair,
+    SlowSynapse,
+    TensorSynapse,
+    Wallet,
+    WordStream,
+    bt,
+)
 
 MALLORY = Keypair.create_from_uri("//Mallory").ss58_address
 
 
-class Wallet:
-    """What axon and dendrite use of a wallet; no files, no chain."""
+class Neuron:
+    """The handlers; an echo of "go on" lets a stream send its next words.
 
-    def __init__(self, uri: str) -> None:
-        self.hotkey = self.coldkey = self.coldkeypub = Keypair.create_from_uri(uri)
+    Attributes:
+        served: How many echoes passed all checks.
+    """
 
+    def __init__(self) -> None:
+        self.served, self.told = 0, asyncio.Event()
 
-class EchoSynapse(bt.Synapse):
-    """Of these fields two are covered by the signature."""
+    async def echo(self, synapse: EchoSynapse) -> EchoSynapse:
+        if synapse.prompt == "go on":
+            self.told.set()
+        self.served += 1
+        total = sum(synapse.numbers)
+        synapse.reply = f"{synapse.prompt}|{total}|{synapse.dendrite.hotkey}"
+        synapse.served = self.served
+        return synapse
 
-    prompt: str
-    numbers: list[int] = []  # noqa: RUF012 - pydantic copies it
-    reply: str | None = None
-    required_hash_fields: ClassVar[tuple[str, ...]] = ("prompt", "numbers")
+    async def wait(self, synapse: SlowSynapse) -> SlowSynapse:
+        await asyncio.sleep(synapse.seconds)
+        return synapse
 
-    def deserialize(self) -> str | None:
-        return self.reply
+    def tensor(self, synapse: TensorSynapse) -> TensorSynapse:
+        synapse.y = bt.Tensor.serialize(synapse.x.deserialize())
+        return synapse
 
+    def words(self, synapse: WordStream):
+        async def stream(send):
+            for word in synapse.prompt.split():
+                if word == "wait":
+                    await self.told.wait()
+                    self.told.clear()
+                    continue
+                part = {"type": "http.response.body", "body": word.encode()}
+                await send({**part, "more_body": True})
 
-def echo(synapse: EchoSynapse) -> EchoSynapse:
-    synapse.reply = f"{synapse.prompt}|{sum(synapse.numbers)}|{synapse.dendrite.hotkey}"
-    return synapse
+        return synapse.create_streaming_response(stream)
 
 
 def refuse(synapse: EchoSynapse) -> Tuple[bool, str]:  # noqa: UP006 - compared
@@ -46,7 +69,13 @@ def refuse(synapse: EchoSynapse) -> Tuple[bool, str]:  # noqa: UP006 - compared
 
 
 def main() -> None:
-    port = int(sys.argv[1])
+    # A socket of its own: a port that was free a moment ago may be taken, and then it
+    # would wait for itself for ever. By itself it listens everywhere, too.
+    # With its protocol's number, as by itself: asyncio asks for no TCP_NODELAY else.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(2048)
+    port = listener.getsockname()[1]
     axon = bt.Axon(
         wallet=Wallet("//Bob"),
         port=port,
@@ -54,11 +83,14 @@ def main() -> None:
         external_ip="127.0.0.1",
         external_port=port,
     )
-    axon.fast_config.host = "127.0.0.1"  # otherwise it listens everywhere
-    axon.attach(echo, blacklist_fn=refuse)
+    server = axon.fast_server
+    server.run = partial(server.run, sockets=[listener])
+    neuron = Neuron()
+    axon.attach(neuron.echo, blacklist_fn=refuse).attach(neuron.wait)
+    axon.attach(neuron.tensor).attach(neuron.words)
     axon.start()
-    while not axon.fast_server.started:
-        axon.fast_server.config.loaded  # noqa: B018 - waiting
+    while not server.started:
+        time.sleep(0.01)
     sys.stdout.write(f"READY {port} {axon.wallet.hotkey.ss58_address}\n")
     sys.stdout.flush()
     sys.stdin.read()

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 
 def python_of(package):
@@ -20,57 +21,68 @@ def python_of(package):
     return Path(os.environ["INTEROP"]) / package / "bin" / "python"
 
 
-@pytest.fixture
-def peer_env(tmp_path):
-    """An environment in which nothing touches a real HOME."""
+@pytest.fixture(scope="session")
+def start(tmp_path_factory):
+    """Start a program of this folder, in which nothing touches a real HOME."""
     kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
-    return {**kept, "HOME": str(tmp_path), "READ_ONLY": "1"}
-
-
-@pytest.fixture
-def auth11(peer_env):
-    """Ask bittensor 11 to sign, or to verify."""
-
-    def ask(**asked):
-        done = subprocess.run(
-            [python_of("bt11"), HERE / "auth11.py"],
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            env=peer_env,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return ask
-
-
-@pytest.fixture
-def axon10(peer_env):
-    """Start a real axon; yields its port and hotkey."""
+    home = str(tmp_path_factory.mktemp("home"))
 
     @contextmanager
-    def start():
-        from btplug.network import free_port
-
+    def started(package, program):
         with subprocess.Popen(
-            [python_of("bt10"), HERE / "axon10.py", str(free_port())],
+            [python_of(package), HERE / program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=peer_env,
+            env={**kept, "HOME": home, "READ_ONLY": "1"},
         ) as process:
             try:
-                ready = ""
-                while not ready.startswith("READY"):
-                    ready = process.stdout.readline()
-                    assert ready, "the axon did not start"
-                _, port, hotkey = ready.split()
-                yield int(port), hotkey
+                yield process
             finally:
                 process.kill()
 
-    return start
+    return started
+
+
+@contextmanager
+def talking(started):
+    """Yield a function that asks a program, one JSON object a line."""
+    with started as process:
+        turn = threading.Lock()
+
+        def ask(**asked):
+            with turn:
+                process.stdin.write(json.dumps(asked) + "\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
+            assert line, f"no answer to {asked}"
+            return json.loads(line)
+
+        yield ask
+
+
+@pytest.fixture(scope="session")
+def auth11(start):
+    """Ask bittensor 11 to sign, or to verify."""
+    with talking(start("bt11", "auth11.py")) as ask:
+        yield ask
+
+
+@pytest.fixture(scope="session")
+def dendrite10(start):
+    """Ask a real dendrite to query a peer."""
+    with talking(start("bt10", "dendrite10.py")) as ask:
+        yield ask
+
+
+@pytest.fixture(scope="session")
+def axon10(start):
+    """A real axon: its port and hotkey."""
+    with start("bt10", "axon10.py") as process:
+        ready = ""
+        while not ready.startswith("READY"):
+            ready = process.stdout.readline()
+            assert ready, "the axon did not start"
+        _, port, hotkey = ready.split()
+        yield int(port), hotkey

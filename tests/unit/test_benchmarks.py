@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.rows import ROWS
+from benchmarks.pairs import Spread
+from benchmarks.rows import ROWS, Result
 from benchmarks.trees import HarnessError, Home
 
 ROOT = Path(__file__).parents[2]
+# Against neurons that need an environment of their own: see tests/interop.
+REAL = ["dendrite", "served", "served-v10", "tensor"]
 
 
 def bench(*words):
@@ -23,6 +26,7 @@ def bench(*words):
         capture_output=True,
         text=True,
         cwd=ROOT,
+        env={**os.environ, "INTEROP": "/nowhere"},
         check=False,
     )
 
@@ -31,14 +35,32 @@ def bench(*words):
 def test_every_row_is_measured_printed_and_written(tmp_path):
     output = tmp_path / "results.json"
 
-    done = bench("--pairs", 1, "--many", 11, "--output", output)
+    done = bench("--pairs", 1, "--many", 11, "--mib", 1, "--output", output)
 
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[2:-1]] == list(ROWS)
     found = json.loads(output.read_text())
-    assert [row["name"] for row in found["rows"]] == list(ROWS)
+    assert [row["name"] for row in found["rows"]] == [n for n in ROWS if n not in REAL]
     assert {row["verdict"] for row in found["rows"]} <= {"ok", "over"}
     assert found["cpu"]
+
+
+def test_rows_against_neurons_that_are_not_here_are_skipped_in_one_line(tmp_path):
+    done = bench(*REAL, "--check", "--output", tmp_path / "results.json")
+
+    assert done.returncode == 0, done.stderr
+    assert [" ".join(line.split()) for line in done.stdout.splitlines()[2:-1]] == [
+        f"{name} skipped: no bittensor 10 in /nowhere/bt10, "
+        "which comes with: make interop"
+        for name in REAL
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"), [(69.9, "under"), (70.0, "ok"), (700.0, "ok")]
+)
+def test_a_row_that_says_how_many_times_as_fast_has_a_floor(found, verdict):
+    assert ROWS["dendrite"].verdict(Result(Spread(found, 0.0, 0.0, 0.0))) == verdict
 
 
 @pytest.mark.parametrize(

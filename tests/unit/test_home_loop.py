@@ -148,6 +148,47 @@ def test_an_iterator_that_is_left_early_is_closed_in_the_loop(loop):
     assert closed == ["test loop"]
 
 
+def test_an_iterator_that_outlives_its_loop_starts_no_new_one(loop):
+    closed = []
+
+    async def items():
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(1)
+
+    found = loop.iterate(items())
+    next(found)
+    loop.close()
+    before = threading.active_count()
+    found.close()
+
+    assert closed == [1]
+    assert threading.active_count() == before
+    assert loop.run(where()) == "test loop"
+
+
+def test_an_iterator_may_be_dropped_in_the_loop_itself(loop):
+    closed = threading.Event()
+
+    async def items():
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.set()
+
+    found = [loop.iterate(items())]
+    next(found[0])
+
+    async def drop():
+        found.clear()  # as the garbage collector does, in whichever thread it runs
+
+    loop.run(drop())
+    assert closed.wait(10)
+
+
 def test_an_iterator_that_raises_is_closed_and_its_error_arrives(loop):
     async def items():
         yield 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from asyncio import TimerHandle, Transport
+from asyncio import AbstractEventLoop, TimerHandle, Transport
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -28,7 +28,45 @@ _REPLIES = {
         503: b"503 Service Unavailable",
     }.items()
 }
+# Bytes: of a reply that is not joined; of a body that waits for the application.
+_LARGE = _AHEAD = 256 * 1024
 logging.getLogger("btplug.http.peers").setLevel(logging.ERROR)
+
+
+class _Joined:
+    """A transport that sends at once what one step of the loop writes.
+
+    uvicorn writes the head of a reply and then its body: that would be two packets,
+    and whoever reads them woken twice.
+    """
+
+    __slots__ = ("_held", "_loop", "_transport")
+
+    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:  # whatever else a transport has
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self._send)
+        self._held.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        held = sum(map(len, self._held))
+        return held + self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        held, self._held = self._held, []
+        # Twice where it is large: joining copies it.
+        for data in held if sum(map(len, held)) > _LARGE else (b"".join(held),):
+            self._transport.write(data)
 
 
 class Guarded(HttpToolsProtocol):
@@ -56,7 +94,8 @@ class Guarded(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
-        super().connection_made(transport)
+        joined = _Joined(transport, self.loop)
+        super().connection_made(joined)  # type: ignore[arg-type]  # it acts like one
         # asyncio does so only where a socket was made with a protocol number, and a
         # reply is two writes: each would wait 40 ms for the peer's acknowledgement.
         if (line := transport.get_extra_info("socket")) is not None:
@@ -112,6 +151,16 @@ class Guarded(HttpToolsProtocol):
         # A path and a query lose what stood between them, and it may be signed.
         self.scope["extensions"] = {"btplug.target": {"raw": self.url}}
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        # uvicorn's own stops reading at 64 KiB, less than one read brings: each would
+        # be followed by a stop, and by a start when the application had taken it.
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > _AHEAD:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -97,6 +97,11 @@ class Incoming:
         """True where only the end of the connection ends the body."""
         return self.length is None and not self.chunked
 
+    @property
+    def packed(self) -> bool:
+        """True where decoding may take long: 4 KiB can stand for 4 MiB."""
+        return self.size > 4096 and self._coding not in ("", "identity")
+
     def take(self, chunk: bytes) -> None:
         """Add a part of the body as it stands on the wire.
 

@@ -118,7 +118,8 @@ class HTTPTransportPlugin(TransportPlugin):
         limited = copy(self)
         limited._engine, limited._servers = engine.limited(allow), None
         limited._limited = ()
-        self._limited += (limited,)
+        live = [one for one in self._limited if one._engine is not None]
+        self._limited = (*live, limited)
         return limited
 
     def health(self) -> Health:

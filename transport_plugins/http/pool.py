@@ -58,6 +58,9 @@ class Pool:
         connection = self.kept(exchange) or await self.opened(exchange)
         try:
             await connection.carry(exchange)
+            if exchange.incoming is not None and exchange.incoming.packed:
+                # The loop belongs to the other peers as well.
+                return await asyncio.to_thread(exchange.reply)
             return exchange.reply()
         finally:
             self.give_back(exchange, connection)

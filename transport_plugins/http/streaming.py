@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-from btplug.errors import NotAllowed, UsageError
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from .flow import carry
-from .request import Flow
+from .source import Source
 
 if TYPE_CHECKING:
     from btplug import Reply
-    from btplug.message import Buffer
 
     from .connection import Connection
     from .exchange import Exchange
     from .pool import Pool
 
-_PIECE = 256 * 1024
+__all__ = ["HTTPStream", "Sink", "Source"]
+
+# Where that much came at once more is on its way; a token is passed on at once.
+_FAST = 32 * 1024
+_BATCH, _MOMENT = 512 * 1024, 0.002  # bytes; seconds
 _HIGH = 1024 * 1024  # bytes of a reply held for a slow reader
 
 
@@ -30,8 +30,8 @@ class Sink:
     """The body of a reply between the connection and whoever reads it."""
 
     def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
-        self._held = 0
+        self._chunks: list[bytes] = []
+        self._held = self._wanted = 0
         self._wake: asyncio.Future[None] | None = None
         self._ended = self.begun = False
         self._failed: BaseException | None = None
@@ -46,7 +46,8 @@ class Sink:
         """Take a part; True: no more for now."""
         self._chunks.append(body)
         self._held += len(body)
-        self._woken()
+        if self._held >= self._wanted:
+            self._woken()
         return self._held > _HIGH
 
     def end(self, failed: BaseException | None = None) -> None:
@@ -72,20 +73,29 @@ class Sink:
         if self._failed is not None and not self.begun:
             raise self._failed
 
-    async def read(self) -> bytes | None:
-        """Return the next part, all that has come by now; None after the last."""
+    async def read(self) -> list[bytes]:
+        """Return all parts that have come by now, at least one; none after the last."""
         while not self._chunks and not self._ended:
             await self._wait()
+        # Waking whoever reads takes longer than a part does: once for many of them.
+        if _FAST <= self._held < _BATCH and not self._ended:
+            self._wanted = _BATCH
+            timer = asyncio.get_running_loop().call_later(_MOMENT, self._woken)
+            try:
+                await self._wait()
+            finally:
+                timer.cancel()
+                self._wanted = 0
         if self._chunks:
-            found = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
-            self._chunks.clear()
+            # Not joined: that would copy every byte once more.
+            found, self._chunks = self._chunks, []
             self._held = 0
             if self.connection is not None:
                 self.connection.resume()
             return found
         if self._failed is not None:
             raise self._failed
-        return None
+        return []
 
 
 class HTTPStream:
@@ -120,8 +130,14 @@ class HTTPStream:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (part := await self._sink.read()) is not None:
-            yield part
+        async for parts in self.batches():
+            for part in parts:
+                yield part
+
+    async def batches(self) -> AsyncIterator[list[bytes]]:
+        """Yield the body, each time all parts that have come since."""
+        while parts := await self._sink.read():
+            yield parts
 
     async def _carry(self) -> None:
         try:
@@ -138,119 +154,14 @@ class HTTPStream:
         pool = self._pool
         connection = pool.kept(exchange) or await pool.opened(exchange)
         self._sink.connection = connection
+        # Head and body are several writes: Nagle's algorithm would let each upload
+        # wait 40 ms for an acknowledgement.
+        sock = connection.transport.get_extra_info("socket")
         try:
+            with suppress(OSError):  # it has ended, as `carry` will find
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             chunks = self._source.pieces() if self._source.sends else None
             await connection.carry(exchange, chunks, self._sink)
         finally:
             self._sink.connection = None
             pool.give_back(exchange, connection)
-
-
-class Source:
-    """Where the chunks of a message come from.
-
-    Args:
-        chunks: Bytes, a path, a binary file, or an iterable of either kind; None:
-            the body of the message is sent.
-
-    Attributes:
-        sends: There are chunks to send.
-    """
-
-    def __init__(self, chunks: Any) -> None:  # one of many kinds, told apart here
-        self.sends = chunks is not None
-        self._chunks = chunks
-        self._file: BinaryIO | None = None
-        self._start = 0
-        self._length: int | None = None
-        if isinstance(chunks, str):
-            raise UsageError(
-                "found chunks of type str, expected bytes, a path or pieces of bytes",
-                fix="encode a text; give a path as pathlib.Path",
-            )
-        if isinstance(chunks, (bytes, bytearray, memoryview)):
-            self._length = memoryview(chunks).nbytes
-        elif isinstance(chunks, os.PathLike):
-            self._file = open(chunks, "rb")  # noqa: SIM115 - closed in `close`
-        elif hasattr(chunks, "seekable") and chunks.seekable():
-            self._file, self._start = chunks, chunks.tell()
-        elif self.sends and not isinstance(chunks, (Iterable, AsyncIterable)):
-            raise UsageError(
-                f"found chunks of type {type(chunks).__name__}, "
-                "expected bytes, a path, a file or pieces of bytes",
-                fix="pass an iterable of bytes",
-            )
-        if self._file is not None:
-            self._length = self._file.seek(0, os.SEEK_END) - self._start
-            self._file.seek(self._start)
-
-    async def flow(self, *, signed: bool, shown: str) -> Flow:
-        """Return how it is sent; what is signed is read once for its digest.
-
-        Raises:
-            NotAllowed: It is signed, and can be read only once.
-        """
-        if not self.sends or not signed:
-            return Flow(self._length, sends=self.sends)
-        if self._length is None:
-            raise NotAllowed(
-                "found chunks that can be read only once, expected what can be read "
-                "twice: a signature covers the whole body, before it is sent",
-                where=shown,
-                fix="pass bytes, a path, or a seekable file",
-                delivered=False,
-            )
-        digest = await asyncio.to_thread(self._digest)
-        return Flow(self._length, digest)
-
-    def _digest(self) -> str:
-        if self._file is None:
-            return hashlib.sha256(self._chunks).hexdigest()
-        digest = hashlib.sha256()
-        while piece := self._file.read(_PIECE):
-            digest.update(piece)
-        self._file.seek(self._start)
-        return digest.hexdigest()
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it stands on the wire."""
-        if self._file is not None:
-            self._file.seek(self._start)
-            left = self._length or 0
-            while left and (piece := await asyncio.to_thread(self._file.read, _PIECE)):
-                yield piece[:left]
-                left -= min(left, len(piece))
-        elif self._length is not None:
-            yield self._chunks
-        else:
-            async for chunk in _each(self._chunks):
-                # An empty one would end the body.
-                if size := memoryview(chunk).nbytes:
-                    yield b"%x\r\n%b\r\n" % (size, bytes(chunk))
-            yield b"0\r\n\r\n"
-
-    def close(self) -> None:
-        """Close a file that was opened here."""
-        if self._file is not None and self._file is not self._chunks:
-            self._file.close()
-
-
-async def _each(
-    chunks: AsyncIterable[Buffer] | Iterable[Buffer],
-) -> AsyncIterator[Buffer]:
-    if isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
-            yield chunk
-        return
-    iterator = iter(chunks)
-    if isinstance(chunks, (list, tuple)):
-        for chunk in iterator:
-            yield chunk
-        return
-    # A generator may read a pipe: the loop does not wait for it.
-    while (found := await asyncio.to_thread(_following, iterator)) is not None:
-        yield found
-
-
-def _following(iterator: Iterator[Buffer]) -> Buffer | None:
-    return next(iterator, None)

@@ -1,0 +1,197 @@
+"""Where a streamed body comes from, and how it stands on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from btplug.errors import NotAllowed, UsageError
+
+from .request import Flow
+
+if TYPE_CHECKING:
+    from btplug.message import Buffer
+
+_PIECE = 256 * 1024  # bytes read from a file at once
+_SMALL = 16 * 1024  # bytes whose copy costs less than further writes
+_AHEAD = 1024 * 1024  # bytes fetched before they can be sent
+
+
+class Source:
+    """Where the chunks of a message come from.
+
+    Args:
+        chunks: Bytes, a path, a binary file, or an iterable of either kind; None:
+            the body of the message is sent.
+
+    Attributes:
+        sends: There are chunks to send.
+    """
+
+    def __init__(self, chunks: Any) -> None:  # one of many kinds, told apart here
+        self.sends = chunks is not None
+        self._chunks = chunks
+        self._file: BinaryIO | None = None
+        self._start = 0
+        self._length: int | None = None
+        if isinstance(chunks, str):
+            raise UsageError(
+                "found chunks of type str, expected bytes, a path or pieces of bytes",
+                fix="encode a text; give a path as pathlib.Path",
+            )
+        if isinstance(chunks, (bytes, bytearray, memoryview)):
+            self._length = memoryview(chunks).nbytes
+        elif isinstance(chunks, os.PathLike):
+            self._file = open(chunks, "rb")  # noqa: SIM115 - closed in `close`
+        elif hasattr(chunks, "seekable") and chunks.seekable():
+            self._file, self._start = chunks, chunks.tell()
+        elif self.sends and not isinstance(chunks, (Iterable, AsyncIterable)):
+            raise UsageError(
+                f"found chunks of type {type(chunks).__name__}, "
+                "expected bytes, a path, a file or pieces of bytes",
+                fix="pass an iterable of bytes",
+            )
+        if self._file is not None:
+            self._length = self._file.seek(0, os.SEEK_END) - self._start
+            self._file.seek(self._start)
+
+    async def flow(self, *, signed: bool, shown: str) -> Flow:
+        """Return how it is sent; what is signed is read once for its digest.
+
+        Raises:
+            NotAllowed: It is signed, and can be read only once.
+        """
+        if not self.sends or not signed:
+            return Flow(self._length, sends=self.sends)
+        if self._length is None:
+            raise NotAllowed(
+                "found chunks that can be read only once, expected what can be read "
+                "twice: a signature covers the whole body, before it is sent",
+                where=shown,
+                fix="pass bytes, a path, or a seekable file",
+                delivered=False,
+            )
+        digest = await asyncio.to_thread(self._digest)
+        return Flow(self._length, digest)
+
+    def _digest(self) -> str:
+        if self._file is None:
+            return hashlib.sha256(self._chunks).hexdigest()
+        digest = hashlib.sha256()
+        while piece := self._file.read(_PIECE):
+            digest.update(piece)
+        self._file.seek(self._start)
+        return digest.hexdigest()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it stands on the wire."""
+        if self._file is not None:
+            self._file.seek(self._start)
+            async for piece in Ahead(_parts(self._file, self._length or 0)):
+                yield bytes(piece)
+        elif self._length is not None:
+            yield self._chunks
+        else:
+            async for chunk in _each(self._chunks):
+                size = memoryview(chunk).nbytes
+                if size > _SMALL:
+                    yield b"%x\r\n" % size
+                    yield bytes(chunk)
+                    yield b"\r\n"
+                elif size:  # an empty one would end the body
+                    yield b"%x\r\n%b\r\n" % (size, bytes(chunk))
+            yield b"0\r\n\r\n"
+
+    def close(self) -> None:
+        """Close a file that was opened here."""
+        if self._file is not None and self._file is not self._chunks:
+            self._file.close()
+
+
+class Ahead:
+    """What an iterator gives, fetched by a thread a little before it can be sent.
+
+    It may read a pipe, or a disk: the loop does not wait for it. A piece is passed on
+    as soon as it is there; the thread goes on to the next, because asking a thread for
+    each takes longer than sending it.
+    """
+
+    def __init__(self, iterator: Iterator[Buffer]) -> None:
+        self._iterator = iterator
+        self._loop = asyncio.get_running_loop()
+        self._ready: deque[Buffer] = deque()
+        self._came = asyncio.Event()
+        self._waits = self._left = False
+
+    async def __aiter__(self) -> AsyncIterator[Buffer]:
+        task = self._started()
+        try:
+            while True:
+                while self._ready:
+                    yield self._ready.popleft()
+                if not task.done():
+                    await self._wait()
+                elif not self._ready:
+                    if not task.result():
+                        return
+                    task = self._started()
+        finally:
+            self._left = True
+            task.cancel()
+
+    def _started(self) -> asyncio.Future[bool]:
+        task = asyncio.ensure_future(asyncio.to_thread(self._fetch))
+        task.add_done_callback(self._fetched)
+        return task
+
+    def _fetched(self, task: asyncio.Future[bool]) -> None:
+        if not task.cancelled():
+            task.exception()  # counts as seen, should nobody ask any more
+        self._came.set()
+
+    async def _wait(self) -> None:
+        self._came.clear()
+        self._waits = True
+        # The thread looks at the flag after it has put something there.
+        if not self._ready:
+            await self._came.wait()
+        self._waits = False
+
+    def _fetch(self) -> bool:
+        """Fetch pieces until there are enough; tell whether there may be more."""
+        size = 0
+        for piece in self._iterator:
+            self._ready.append(piece)
+            if self._waits:
+                self._waits = False
+                with suppress(RuntimeError):  # the loop is gone
+                    self._loop.call_soon_threadsafe(self._came.set)
+            size += memoryview(piece).nbytes
+            if size >= _AHEAD or self._left:
+                return True
+        return False
+
+
+def _parts(file: BinaryIO, left: int) -> Iterator[bytes]:
+    while left and (piece := file.read(min(left, _PIECE))):
+        yield piece
+        left -= len(piece)
+
+
+async def _each(
+    chunks: AsyncIterable[Buffer] | Iterable[Buffer],
+) -> AsyncIterator[Buffer]:
+    if isinstance(chunks, AsyncIterable):
+        async for chunk in chunks:
+            yield chunk
+    elif isinstance(chunks, (list, tuple)):
+        for chunk in chunks:
+            yield chunk
+    else:
+        async for chunk in Ahead(iter(chunks)):
+            yield chunk
