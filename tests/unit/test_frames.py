@@ -1,15 +1,15 @@
 """Frames between a host and its child: whole, in order, bounded, whatever comes."""
 
-import os
 import socket
 import threading
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from btplug._frames import (
-    _HIGH,
     LONGEST,
     BadFrame,
     Channel,
@@ -43,7 +43,7 @@ HEADS = st.builds(
 def pieces(data, cuts):
     """Cut *data* at these places, wherever they fall."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 @given(st.lists(FRAMES, max_size=8), st.lists(st.integers(0, 10_000), max_size=12))
@@ -60,13 +60,11 @@ def test_frames_arrive_as_they_were_sent_however_they_are_cut(frames, cuts):
 @given(st.lists(st.one_of(st.binary(max_size=200), HEADS), max_size=10))
 def test_any_bytes_are_frames_or_an_error_of_ours(parts):
     reader = Reader(host=True)
-    try:
+    with suppress(BadFrame):
         for part in parts:
             for frame in reader.feed(part):
                 assert len(frame.packed()) <= LONGEST
                 assert frame.kind not in (Kind.GO, Kind.ANSWER, Kind.RETURN)
-    except BadFrame as exc:
-        assert "broke the rules of its channel: found a frame" in exc.what
 
 
 @given(st.integers(0, 2**32 - 1), st.binary(max_size=100))
@@ -162,38 +160,15 @@ def test_what_a_child_does_not_read_waits_in_order(pair):
     assert found == sent
 
 
-def test_who_is_patient_waits_until_there_is_room(pair):
-    port = Port(pair[0].fileno(), lambda: None)
-    body = bytes(LONGEST - 10)
-    while not port.full:
-        port.post(Frame(Kind.RETURN, body))
-    held = port._held
-    thread = threading.Thread(
-        target=port.post, args=(Frame(Kind.RETURN, body),), kwargs={"patient": True}
-    )
-    thread.start()
-    assert port._held == held <= _HIGH + LONGEST
-    channel = Channel(pair[1].fileno())
-    reader = threading.Thread(target=lambda: [channel.receive() for _ in range(4)])
-    reader.start()
-    while thread.is_alive() or reader.is_alive():
-        port.flush()
-        os.sched_yield()
-
-
-def test_nobody_waits_for_a_port_that_is_closed(pair):
+def test_a_port_that_is_closed_holds_nothing(pair):
     port = Port(pair[0].fileno(), lambda: None)
     while not port.full:
         port.post(Frame(Kind.RETURN, bytes(LONGEST - 10)))
-    thread = threading.Thread(
-        target=port.post, args=(Frame(Kind.RETURN),), kwargs={"patient": True}
-    )
-    thread.start()
     port.close()
-    thread.join(20)
+    port.post(Frame(Kind.RETURN))
 
-    assert not thread.is_alive()
     assert not port.full
+    assert not port.waiting
 
 
 def test_a_child_that_is_gone_takes_everything(pair):
