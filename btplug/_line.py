@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from btplug._flow import Flow
 from btplug._frames import BadFrame, Kind
-from btplug.errors import Cut
+from btplug.errors import Cut, NotAllowed
 
 if TYPE_CHECKING:
     from btplug._frames import Channel
 
 _MOST_CALLS = 48  # at once; the host takes a few more, which may be ending
+_GONE, _FIX = "btplug, which lends the transport, has ended", "run it again"
 
 
 class Line:
@@ -28,6 +29,7 @@ class Line:
         self._flows: dict[int, Flow] = {}
         self._last = 0
         self._heard = False
+        self._ended: BaseException | None = None
         self._thread = threading.Thread(
             target=self._hear, name="btplug host", daemon=True
         )
@@ -39,13 +41,16 @@ class Line:
         with self._lock:
             self._last = self._last % 0xFFFFFFFF + 1
             flow = self._flows[self._last] = Flow(self._last, self._channel.send)
-            if not self._heard:
+            if self._ended is not None:
+                flow.close(_refused())
+            elif not self._heard:
                 self._heard = True
-                threading.Thread(
-                    target=self._hear, name="btplug host", daemon=True
-                ).start()
+                self._thread.start()
         try:
             flow.post(kind, body)
+        except OSError as exc:
+            self.close(flow, cancel=False)
+            raise _refused() from exc
         except BaseException:
             self.close(flow, cancel=False)
             raise
@@ -65,7 +70,7 @@ class Line:
                 return
 
     def _hear(self) -> None:
-        why: BaseException = Cut("btplug has ended", fix="run it again")
+        why: BaseException = _gone()
         try:
             while (frame := self._channel.receive()) is not None:
                 flow = self._flows.get(frame.id)
@@ -74,6 +79,15 @@ class Line:
         except (OSError, BadFrame) as exc:
             why = exc
         with self._lock:
+            self._ended = why
             flows = list(self._flows.values())
         for flow in flows:
             flow.close(why)
+
+
+def _gone() -> Cut:
+    return Cut(_GONE, fix=_FIX)
+
+
+def _refused() -> NotAllowed:
+    return NotAllowed(_GONE, fix=_FIX, delivered=False)
