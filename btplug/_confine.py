@@ -6,6 +6,7 @@ ctypes and resource are imported here and nowhere else, once and late.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -155,7 +156,11 @@ def _confine(plan: Plan, channel: int) -> None:
     system.call("prctl", _PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != plan.parent:
         raise Loose("the host ended meanwhile")
+    # Files of the host, closed here by their number, must not be closed once more
+    # when that number is another file's.
+    gc.freeze()
     _close_all_but(channel)
+    _renew_streams()
     _quiet_signals()
     _erase_environment(system, plan.folder)
     sys.path[:] = plan.path
@@ -176,6 +181,15 @@ def _close_all_but(channel: int) -> None:
                 os.close(fd)
             except OSError:  # the one that listed them
                 continue
+
+
+def _renew_streams() -> None:
+    # The host's may be no files, or hold something back. Noise is shown escaped.
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout, sys.stderr = (
+        open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
+        for fd in (1, 2)
+    )
 
 
 def _quiet_signals() -> None:
@@ -204,8 +218,11 @@ def _erase_environment(system: System, folder: str) -> None:
         if len(value) > 1:  # shorter ones are shared by all of Python
             system.erase(id(value) + head, id(value) + head + len(value))
     os.environ.update(kept, HOME=folder, TMPDIR=folder)
-    if tempfile := sys.modules.get("tempfile"):
-        tempfile.tempdir = None  # in a forked child it remembers the host's
+    # In a forked child it remembers the host's.
+    if "tempfile" in sys.modules:
+        import tempfile
+
+        tempfile.tempdir = None
 
 
 def _limit(limits: Limits) -> None:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LONGEST = 1024 * 1024  # bytes of a frame, its head included
-CHUNK = 256 * 1024  # bytes of a body that travels in parts
-WINDOW = 4  # parts that may be under way before the receiver asks for more
+INLINE = 256 * 1024  # bytes of a body that travels with its head
+CHUNK = 64 * 1024  # bytes of each part of a longer one
+WINDOW = 16  # parts that may be under way before the receiver asks for more
 _HIGH = 8 * LONGEST  # bytes that wait for a child which does not read
 
 
@@ -160,7 +161,7 @@ class Channel:
 
 
 class Port:
-    """The host's end: it never waits for the child, and holds no more than a bound.
+    """The host's end: it never waits for the child.
 
     Args:
         fd: Not blocking.
@@ -172,12 +173,12 @@ class Port:
         self._reader = Reader(host=True)
         self._waiting: deque[memoryview] = deque()
         self._held = 0
-        self._room = threading.Condition()
+        self._lock = threading.Lock()
         self._closed = False
 
     @property
     def full(self) -> bool:
-        """True where a child reads too slowly to be sent, or read, any more."""
+        """True where a child reads its answers too slowly to be asked for more."""
         return self._held > _HIGH
 
     @property
@@ -185,21 +186,14 @@ class Port:
         """True where something waits to be written."""
         return bool(self._waiting)
 
-    def post(self, frame: Frame, *, patient: bool = False) -> None:
-        """Send a frame, now or once the child reads; from any thread.
+    def post(self, frame: Frame) -> None:
+        """Send a frame, now or once the child reads; from any thread."""
+        self.put(frame.packed())
 
-        Args:
-            patient: Wait while too much is held already; never in the thread that
-                calls `flush`.
-        """
-        self.put(frame.packed(), patient=patient)
-
-    def put(self, packed: bytes, *, patient: bool = False) -> None:
+    def put(self, packed: bytes) -> None:
         """Send bytes as they are; see `post`."""
         data = memoryview(packed)
-        with self._room:
-            while patient and self.full and not self._closed:
-                self._room.wait()
+        with self._lock:
             if self._closed:
                 return
             if not self._waiting:
@@ -212,7 +206,7 @@ class Port:
 
     def flush(self) -> None:
         """Write what the child takes now."""
-        with self._room:
+        with self._lock:
             while self._waiting:
                 done = self._write(self._waiting[0])
                 if self._closed:
@@ -222,7 +216,6 @@ class Port:
                     self._waiting[0] = self._waiting[0][done:]
                     break
                 self._waiting.popleft()
-            self._room.notify_all()
 
     def _write(self, data: memoryview) -> int:
         try:
@@ -250,9 +243,8 @@ class Port:
         return self._reader.feed(data) if data else None
 
     def close(self) -> None:
-        """Let go of everybody who waits; nothing is written any more."""
-        with self._room:
+        """Write nothing any more."""
+        with self._lock:
             self._closed = True
             self._waiting.clear()
             self._held = 0
-            self._room.notify_all()

@@ -56,9 +56,9 @@ class Child:
         """Send what is no frame, before any frame."""
         self._port.put(data)
 
-    def post(self, frame: Frame, *, patient: bool = False) -> None:
-        """Send a frame; see `Port.post`."""
-        self._port.post(frame, patient=patient)
+    def post(self, frame: Frame) -> None:
+        """Send a frame, now or once the child reads; from any thread."""
+        self._port.post(frame)
 
     def allow(self, seconds: float | None, doing: str) -> None:
         """Give it so much time from now on.

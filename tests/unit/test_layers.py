@@ -33,6 +33,10 @@ LAYERS = [  # a module may import from earlier lines only
     {"_streams"},
     {"transport"},
     {"trust", "_distfiles"},
+    {"_flow", "_parcels", "_hosts"},
+    {"_carriers", "_answers", "_line"},
+    {"_broker"},
+    {"_proxies"},
     {"settings", "schema", "_discovery", "_lending", "_loader"},
     {"_consent", "_runs"},
     {"_lockfile"},
@@ -40,7 +44,9 @@ LAYERS = [  # a module may import from earlier lines only
     {"_life"},
     {"registry"},
     {"testing"},
+    {"_order", "_child_link"},
     {"cli"},
+    {"_child"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,203 @@
+"""Lends the host's transports to a confined plugin: its calls, our connections.
+
+The plugin says what is to be sent, and to whom; whether it may, with which key and
+within which limits, is the host's. Nothing it sends is believed.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from btplug._flow import Flow, Threads, cut
+from btplug._frames import INLINE, BadFrame, Frame, Kind
+from btplug._parcels import Ask, Fault, packed, unpacker
+from btplug.errors import Cut, NotAllowed, TooLarge, UsageError
+from btplug.message import Message, Peer, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from btplug._hosts import Hosts
+    from btplug._loop import HomeLoop
+    from btplug.transport import Transport
+
+MOST_CALLS = 64  # at once
+MOST_BODY = 64 * 1024 * 1024  # bytes of a message that is sent whole
+_MOST_BODIES = 256 * 1024 * 1024  # of all of them together
+_MOST_REACHED = 1000  # hosts that are remembered
+
+
+class Broker:
+    """The host's side of the transports of one confined plugin.
+
+    Args:
+        transports: Those lent, by name; each limited to `Hosts.allows`.
+        hosts: Whom they may reach.
+        post: Sends a frame to the child, from any thread.
+        home: Where everything async of the transports lives.
+
+    Attributes:
+        reached: ``host:port`` of every peer that was sent to, in order.
+    """
+
+    def __init__(
+        self,
+        transports: Mapping[str, Transport],
+        hosts: Hosts,
+        post: Callable[[Frame], object],
+        home: HomeLoop,
+    ) -> None:
+        self.reached: dict[str, None] = {}
+        self.home = home
+        self._transports, self._hosts, self._post = transports, hosts, post
+        self._calls: dict[int, Flow] = {}
+        self._ask = unpacker(Ask)
+        self._threads = Threads(MOST_CALLS, "btplug broker")
+        self._lock = threading.Lock()
+        self._bodies = 0
+
+    def take(self, frame: Frame) -> None:
+        """Take a frame of the child's: a call, or what belongs to one.
+
+        Raises:
+            BadFrame: It is neither; the child is to be ended.
+        """
+        if frame.kind is Kind.CALL:
+            self._begin(frame)
+        elif frame.kind in (Kind.CHUNK, Kind.CREDIT, Kind.CANCEL):
+            # Of a call that is over something may still be on its way.
+            if (flow := self._calls.get(frame.id)) is not None:
+                if frame.kind is Kind.CANCEL:
+                    flow.close(_unwanted())
+                else:
+                    flow.put(frame)
+        else:
+            raise BadFrame(f"a frame of the kind {frame.kind.name}, expected a call")
+
+    def close(self) -> None:
+        """End all calls; what a transport is in the midst of ends by itself."""
+        for flow in list(self._calls.values()):
+            flow.close(_unwanted())
+        self._threads.close()
+
+    def _begin(self, frame: Frame) -> None:
+        ask = self._ask(frame.body)
+        if not frame.id or frame.id in self._calls:
+            raise BadFrame(f"a call with the id {frame.id}, which is none or in use")
+        flow = Flow(frame.id, self._post)
+        if len(self._calls) >= MOST_CALLS:
+            busy = NotAllowed(
+                f"{MOST_CALLS} calls are under way already",
+                fix="wait for one of them, or ask many peers with send_many",
+                delivered=False,
+            )
+            flow.post(Kind.FAILURE, packed(Fault.of(busy)))
+            return
+        self._calls[frame.id] = flow
+        self._threads.submit(lambda: self._work(flow, ask))
+
+    def _work(self, flow: Flow, ask: Ask) -> None:
+        try:
+            self._carry(flow, ask)
+        # Also what a loop raises that is closed, or a task that is cancelled.
+        except BaseException as exc:
+            if not flow.closed:
+                flow.post(Kind.FAILURE, packed(Fault.of(exc)))
+        finally:
+            self._calls.pop(flow.number, None)
+
+    def _carry(self, flow: Flow, ask: Ask) -> None:
+        transport = self._transports.get(ask.transport)
+        if transport is None:
+            raise NotAllowed(
+                f"the transport {ask.transport[:40]!r} is not lent to the plugin",
+                fix="name it under 'transports:' in the plugin's config.yaml",
+                delivered=False,
+            )
+        if ask.method == "health":
+            flow.post(Kind.RETURN, packed(transport.health()))
+            return
+        message, held = self._message(flow, ask)
+        try:
+            if ask.method in ("send", "receive"):
+                reply = self._send(transport, ask, message)
+                send_reply(flow, reply)
+            else:
+                from btplug import _carriers
+
+                carry = getattr(_carriers, ask.method)
+                self.home.run(carry(self, flow, ask, message, transport))
+        finally:
+            with self._lock:
+                self._bodies -= held
+
+    def _send(self, transport: Transport, ask: Ask, message: Message) -> Reply:
+        peer = self.admitted(ask.peer, transport)
+        if ask.method == "receive":
+            return transport.receive(peer, timeout=ask.timeout)
+        return transport.send(peer, message, timeout=ask.timeout)
+
+    def admitted(self, peer: Peer | None, transport: Transport) -> Peer:
+        """Return *peer*, which the plugin may reach by this transport.
+
+        Raises:
+            NotAllowed: It may not.
+        """
+        if peer is None:
+            raise UsageError("found no peer", fix="say whom to send to")
+        scheme = peer.url.partition("://")[0].lower()
+        if scheme not in transport.schemes:
+            raise NotAllowed(
+                f"found the scheme {scheme[:40]!r}, expected one of "
+                f"{', '.join(transport.schemes)}",
+                fix="choose a transport that serves it",
+                delivered=False,
+            )
+        place = self._hosts.check(peer.url)
+        if len(self.reached) < _MOST_REACHED:
+            self.reached[place] = None
+        return peer
+
+    def _message(self, flow: Flow, ask: Ask) -> tuple[Message, int]:
+        """Return the message with its whole body, and for how much room it counts."""
+        message = ask.message or Message()
+        if not ask.length:
+            return message, 0
+        length = ask.length
+        with self._lock:
+            if not 0 < length <= MOST_BODY or self._bodies + length > _MOST_BODIES:
+                raise TooLarge(
+                    f"found a body of {length:,} bytes, expected {MOST_BODY:,} at "
+                    f"most, and {_MOST_BODIES:,} for all that is under way",
+                    fix="send it with stream",
+                    delivered=False,
+                )
+            self._bodies += length
+        try:
+            body = bytearray()
+            while len(body) < length:
+                body += flow.take().body
+            if len(body) != length:
+                raise BadFrame("a body that is longer than it said")
+        except BaseException:
+            with self._lock:
+                self._bodies -= length
+            raise
+        return replace(message, body=bytes(body)), length
+
+
+def _unwanted() -> Cut:
+    return Cut("the plugin does not wait for it any more")
+
+
+def send_reply(flow: Flow, reply: Reply) -> None:
+    """Send a reply; a long body in parts, as the plugin takes them."""
+    if len(reply.body) <= INLINE:
+        flow.post(Kind.RETURN, packed(reply))
+        return
+    flow.post(Kind.RETURN, packed(replace(reply, body=b"")), more=True)
+    parts = [*cut(reply.body)]
+    for index, part in enumerate(parts, 1):
+        flow.send(Kind.CHUNK, part, more=index < len(parts))

@@ -1,0 +1,525 @@
+"""HTTP that is lent to a confined plugin: whom it reaches, and who may break what."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+from hostile_server import OK, Hostile, open_http, recording, reply
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lending import Lent, lent
+from test_http_stream import body_of
+
+from btplug import Message, Peer
+from btplug._broker import MOST_BODY, MOST_CALLS
+from btplug._frames import LONGEST, WINDOW, BadFrame, Frame, Kind
+from btplug._parcels import Ask, Turn, packed
+from btplug.errors import (
+    NotAllowed,
+    PluginFailed,
+    TooLarge,
+    TransportError,
+    Unsupported,
+    UsageError,
+)
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def http():
+    with open_http() as transport:
+        yield transport
+
+
+@pytest.fixture
+def proxy(http):
+    with lent(http) as made:
+        yield made
+
+
+def parrot(line):
+    """Answer with the body that came."""
+    while data := line.request():
+        line.send(reply(data.partition(b"\r\n\r\n")[2]))
+
+
+def parrot_of_streams(line):
+    """The same, for a body without a length."""
+    with contextlib.suppress(ConnectionError):
+        line.send(reply(body_of(line)[1]))
+
+
+# --- bodies -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 200_000, MIB, 5 * MIB + 3])
+def test_a_body_of_any_size_goes_there_and_back(proxy, size):
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    with Hostile(parrot) as there:
+        assert proxy.send(Peer(there.url), Message(body=body)).body == body
+
+
+def test_a_stream_goes_both_ways_in_parts(proxy):
+    with Hostile(parrot_of_streams) as there:
+        chunks = (bytes([i % 256]) * 70_000 for i in range(40))
+        with proxy.stream(Peer(there.url), Message(method="POST"), [*chunks]) as stream:
+            assert stream.head.ok
+            found = b"".join(stream)
+
+    assert found == b"".join(bytes([i % 256]) * 70_000 for i in range(40))
+
+
+def test_an_async_stream_takes_an_async_iterable(proxy):
+    async def chunks():
+        for index in range(5):
+            await asyncio.sleep(0)
+            yield bytes([index]) * 1000
+
+    async def main():
+        message = Message(method="POST")
+        async with proxy.astream(Peer(url), message, chunks()) as stream:
+            return b"".join([part async for part in stream])
+
+    with Hostile(parrot_of_streams) as there:
+        url = there.url
+        assert asyncio.run(main()) == b"".join(bytes([i]) * 1000 for i in range(5))
+
+
+def test_a_stream_that_is_left_early_frees_the_call(proxy):
+    with Hostile(parrot) as there:
+        for _ in range(MOST_CALLS + 10):
+            with proxy.stream(Peer(there.url), Message(body=bytes(MIB))) as stream:
+                next(iter(stream))
+        assert proxy.send(Peer(there.url), Message(body=b"x")).body == b"x"
+
+
+def test_what_an_iterable_of_the_plugin_raises_reaches_the_plugin(proxy):
+    def chunks():
+        yield b"x"
+        raise KeyError("mine")
+
+    with Hostile(parrot) as there:
+        with pytest.raises(KeyError, match="mine"):
+            with proxy.stream(Peer(there.url), Message(method="POST"), chunks()):
+                pass
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_is_sent(proxy):
+    with Hostile(parrot) as there:
+        message = Message(body=bytes(MOST_BODY + 1))
+        with pytest.raises(TooLarge) as caught:
+            proxy.send(Peer(there.url), message)
+
+    assert str(caught.value) == (
+        "found a body of 67,108,865 bytes, expected 67,108,864 at most, and "
+        "268,435,456 for all that is under way\n  fix:   send it with stream"
+    )
+    assert caught.value.delivered is False
+
+
+# --- many peers ---------------------------------------------------------------------
+
+
+def test_many_peers_answer_with_bodies_of_any_size(proxy):
+    with Hostile(parrot) as there:
+        peers = [Peer(f"{there.url}/{i}") for i in range(30)]
+        made = {
+            p.url: Message(body=bytes([i]) * 30_000 * i) for i, p in enumerate(peers)
+        }
+        with proxy.send_many(peers, lambda p: made[p.url], timeout=20) as outcomes:
+            found = {o.index: o for o in outcomes}
+
+    assert sorted(found) == list(range(30))
+    for index, outcome in found.items():
+        assert outcome.peer is peers[index]
+        assert outcome.unwrap().body == made[peers[index].url].body
+
+
+def test_many_peers_are_read_as_turns_come_free(proxy):
+    """Of peers without end only so many are asked for."""
+    taken = []
+
+    def peers():
+        while True:
+            taken.append(1)
+            yield Peer(url)
+
+    with Hostile(parrot) as there:
+        url = there.url
+        with proxy.send_many(peers(), Message(body=b"x"), limit=4) as outcomes:
+            for _ in range(20):
+                assert next(outcomes).unwrap().body == b"x"
+    assert len(taken) < 20 + 10 * WINDOW
+
+
+def test_async_peers_and_outcomes(proxy):
+    async def peers():
+        for index in range(10):
+            await asyncio.sleep(0)
+            yield Peer(f"{url}/{index}")
+
+    async def main():
+        async with proxy.asend_many(peers(), Message(body=b"y")) as outcomes:
+            return [o.unwrap().body async for o in outcomes]
+
+    with Hostile(parrot) as there:
+        url = there.url
+        assert asyncio.run(main()) == [b"y"] * 10
+
+
+def test_a_message_that_cannot_be_made_fails_for_its_peer_alone(proxy):
+    def message(peer):
+        if peer.url.endswith("/1"):
+            raise ValueError("not this one")
+        return Message(body=b"x")
+
+    with Hostile(parrot) as there:
+        peers = [Peer(f"{there.url}/{i}") for i in range(3)]
+        found = {o.index: o for o in proxy.send_many(peers, message)}
+
+    assert found[0].unwrap().body == found[2].unwrap().body == b"x"
+    assert "not this one" in found[1].failure.what
+
+
+def test_an_argument_that_is_wrong_is_the_same_error_as_in_process(proxy, http):
+    for transport in (proxy, http):
+        with pytest.raises(UsageError, match=r"found limit=0, expected 1 or more"):
+            next(iter(transport.send_many([Peer("http://x")], Message(), limit=0)))
+
+
+# --- whom it may reach --------------------------------------------------------------
+
+
+def test_a_host_that_is_not_permitted_is_refused_by_name(http):
+    seen = []
+    with Hostile(recording(seen)) as there, lent(http, ["good.example"]) as proxy:
+        for peer in (there.url, "http://evil.example/?q=secret"):
+            with pytest.raises(NotAllowed) as caught:
+                proxy.send(Peer(peer), Message(body=b"the key"))
+        assert str(caught.value) == (
+            "the plugin may not reach evil.example:80; its permissions name: "
+            "good.example\n  fix:   add the host to 'permissions: network:' in the "
+            "plugin's config.yaml, and trust it again"
+        )
+        assert caught.value.delivered is False
+        assert not proxy.lent.broker.reached
+    assert not seen
+
+
+def test_of_many_peers_those_that_are_not_permitted_fail(http):
+    with Hostile(parrot) as there, lent(http, ["127.0.0.1"]) as proxy:
+        peers = [Peer(there.url), Peer("http://evil.example"), Peer(there.url)]
+        found = {o.index: o for o in proxy.send_many(peers, Message(body=b"x"))}
+        reached = list(proxy.lent.broker.reached)
+        port = there.url.rpartition(":")[2].strip("/")
+
+    assert found[0].reply.body == found[2].reply.body == b"x"
+    assert found[1].failure.kind == "not-allowed"
+    assert found[1].failure.delivered is False
+    assert reached == [f"127.0.0.1:{port}"]
+
+
+def test_a_redirect_leads_nowhere(http):
+    seen = []
+    with Hostile(recording(seen)) as other:
+        moved = reply(b"", b"Location: " + other.url.encode(), status="302 Found")
+        with Hostile(recording([], moved)) as there:
+            port = there.url.rpartition(":")[2].strip("/")
+            with lent(http, [f"127.0.0.1:{port}"]) as proxy:
+                assert proxy.send(Peer(there.url), Message()).status == 302
+    assert not seen
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "x", ""])
+def test_another_scheme_is_refused(proxy, url):
+    with pytest.raises(NotAllowed, match=r"found the scheme .* expected one of http"):
+        proxy.send(Peer(url), Message())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(method="CONNECT"),
+        Message(headers=(("Host", "evil.example"),)),
+        Message(headers=(("X", "a\r\nHost: evil.example"),)),
+        Message(target="/x HTTP/1.1\r\nHost: evil.example"),
+    ],
+)
+def test_a_message_cannot_be_turned_into_another(proxy, message):
+    with pytest.raises((NotAllowed, UsageError)):
+        proxy.send(Peer("http://127.0.0.1:1/"), message)
+
+
+def test_a_transport_that_is_not_lent_is_refused(http):
+    with lent(http) as proxy:
+        proxy.name = "other"
+        with pytest.raises(NotAllowed, match="the transport 'other' is not lent"):
+            proxy.send(Peer("http://127.0.0.1:1"), Message())
+
+
+def test_serving_is_not_lent(proxy):
+    with pytest.raises(Unsupported) as caught:
+        proxy.serve(lambda _: None)
+
+    assert str(caught.value) == (
+        "a confined plugin cannot serve with http\n  fix:   let it run in btplug's own "
+        "process: btplug trust --in-process NAME"
+    )
+
+
+def test_health_is_the_hosts(proxy, http):
+    assert proxy.health() == http.health()
+
+
+def test_what_a_transport_raises_by_mistake_is_an_error_of_it(http):
+    class Broken:
+        schemes = ("http",)
+        context = http.context
+
+        def send(self, *_, **__):
+            raise ZeroDivisionError("oops")
+
+    with lent(Broken()) as proxy:
+        with pytest.raises(TransportError, match="ZeroDivisionError: oops") as caught:
+            proxy.send(Peer("http://127.0.0.1:1"), Message())
+    assert not isinstance(caught.value, PluginFailed)
+
+
+# --- a hostile child ----------------------------------------------------------------
+
+
+@pytest.fixture
+def raw(http):
+    """Both ends, of which the child's is written to by hand."""
+    made = Lent({"http": http}, http.context.home)
+    yield made
+    made.close()
+
+
+def call(url="http://127.0.0.1:1/", method="send", number=1, **more):
+    return Frame(
+        Kind.CALL, packed(Ask("http", method, Peer(url), Message(), **more)), number
+    )
+
+
+def refusal(raw, *frames):
+    """Send frames; return why the child was ended."""
+    with contextlib.suppress(OSError):
+        for frame in frames:
+            raw.channel.send(frame)
+    raw._thread.join(20)
+    assert isinstance(raw.error, BadFrame)
+    return raw.error.what.partition("found ")[2]
+
+
+def test_a_call_that_is_no_call_ends_the_child(raw):
+    assert refusal(raw, Frame(Kind.CALL, b"\xc1", 1)).startswith(
+        "a frame that cannot be"
+    )
+
+
+WRONG = {
+    "no array": {"transport": "http"},
+    "a method there is not": ["http", "initialize"],
+    "a method of Python": ["http", "__class__"],
+    "a number for a name": [1, "send"],
+    "a peer that is text": ["http", "send", "http://x"],
+    "a body that is text": ["http", "send", {"url": "x"}, {"body": 3}],
+    "headers that are none": ["http", "send", {"url": "x"}, {"headers": [["a"]]}],
+    "a limit that is text": ["http", "send", None, None, 0, False, False, "x"],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_values_of_wrong_types_end_the_child(raw, name):
+    frame = Frame(Kind.CALL, packed(WRONG[name]), 1)
+
+    assert refusal(raw, frame).startswith("a frame that cannot be read")
+
+
+def test_values_nested_without_end_end_the_child(raw):
+    frame = Frame(Kind.CALL, b"\x91" * (LONGEST - 20) + b"\xc0", 1)
+
+    assert refusal(raw, frame).startswith("a frame that cannot be read")
+
+
+def test_an_id_that_is_in_use_or_none_ends_the_child(raw):
+    assert "the id 0" in refusal(raw, call(number=0))
+
+
+def test_a_second_call_with_one_id_ends_the_child(http):
+    with Hostile(lambda line: line.sock.recv(1) and time.sleep(5)) as there:
+        made = Lent({"http": http}, http.context.home)
+        try:
+            one = call(there.url, timeout=0.5)
+            assert "the id 1, which is none or in use" in refusal(made, one, one)
+        finally:
+            made.close()
+
+
+def test_frames_of_calls_there_are_not_are_nothing(raw):
+    for kind in (Kind.CHUNK, Kind.CREDIT, Kind.CANCEL):
+        raw.channel.send(Frame(kind, b"????", 99))
+    raw.channel.send(call(method="health"))
+
+    assert raw.channel.receive().kind is Kind.RETURN
+    assert raw.error is None
+
+
+@pytest.mark.parametrize("kind", [Kind.LOG, Kind.RESULT, Kind.ASK])
+def test_a_kind_that_belongs_to_no_call_ends_the_child(raw, kind):
+    assert refusal(raw, Frame(kind, b"", 1)).startswith("a frame of the kind")
+
+
+def test_parts_without_credit_end_the_child(http):
+    with Hostile(lambda line: time.sleep(3)) as there:
+        made = Lent({"http": http}, http.context.home)
+        try:
+            ask = call(there.url, method="stream", chunked=True, timeout=1.0)
+            parts = [Frame(Kind.CHUNK, bytes(60_000), 1, more=True)] * 2000
+            assert "more parts of a body" in refusal(made, ask, *parts)
+        finally:
+            made.close()
+
+
+def test_credit_that_was_never_earned_ends_the_child(http):
+    with Hostile(lambda line: line.sock.recv(1) and time.sleep(3)) as there:
+        made = Lent({"http": http}, http.context.home)
+        try:
+            credit = Frame(Kind.CREDIT, b"\xff\xff\xff\xff", 1)
+            assert "credit for parts" in refusal(
+                made, call(there.url, timeout=1.0), credit
+            )
+        finally:
+            made.close()
+
+
+def test_calls_without_end_are_refused_and_do_no_harm(http):
+    with Hostile(lambda line: line.sock.recv(1) and time.sleep(5)) as there:
+        made = Lent({"http": http}, http.context.home)
+        try:
+            before = threading.active_count()
+            for number in range(1, 500):
+                made.channel.send(call(there.url, number=number, timeout=2.0))
+            frames = [made.channel.receive() for _ in range(499)]
+            assert all(f.kind is Kind.FAILURE for f in frames)
+            refused = [f for f in frames if b"calls are under way already" in f.body]
+            assert len(refused) == 499 - MOST_CALLS
+            # Those of the broker, of the server, and of the transport.
+            assert threading.active_count() - before <= 3 * MOST_CALLS
+            assert made.error is None
+        finally:
+            made.close()
+
+
+def test_a_child_that_never_reads_a_long_reply_holds_little(http):
+    body = bytes(30 * MIB)
+    with Hostile(recording([], reply(body))) as there:
+        made = Lent({"http": http}, http.context.home)
+        try:
+            made.channel.send(call(there.url))
+            until = time.monotonic() + 20
+            while not made.broker.reached and time.monotonic() < until:
+                time.sleep(0.01)
+            made.channel.send(call(there.url, method="health", number=2))
+            time.sleep(0.5)
+            assert made.port._held < 2 * MIB
+        finally:
+            made.close()
+
+
+def test_a_child_that_goes_away_frees_what_it_asked_for(http):
+    ended = threading.Event()
+
+    def endless(line):
+        line.request()
+        with contextlib.suppress(OSError):
+            line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while True:
+                line.send(b"10000\r\n" + bytes(65536) + b"\r\n")
+        ended.set()
+
+    with Hostile(endless) as there:
+        made = Lent({"http": http}, http.context.home)
+        made.channel.send(call(there.url, method="stream"))
+        assert made.channel.receive().kind is Kind.RETURN
+        made.close()
+        assert ended.wait(20)
+
+
+def test_turns_that_are_none_fail_the_call(raw):
+    raw.channel.send(call(method="send_many"))
+    raw.channel.send(Frame(Kind.CHUNK, packed([["x"]]), 1))
+    found = raw.channel.receive()
+
+    assert found.kind is Kind.FAILURE
+    assert b"a frame that cannot be read" in found.body
+
+
+ASKS = st.builds(
+    Ask,
+    transport=st.sampled_from(["http", "", "x" * 100]),
+    method=st.sampled_from(["send", "receive", "health", "stream", "send_many"]),
+    peer=st.none() | st.builds(Peer, url=st.text(max_size=30)),
+    message=st.none() | st.builds(Message, body=st.binary(max_size=50)),
+    length=st.integers(-5, 10) | st.integers(-(2**63), 2**63 - 1),
+    chunked=st.booleans(),
+    again=st.booleans(),
+    timeout=st.none() | st.floats(max_value=0.05) | st.just(float("nan")),
+    deadline=st.none() | st.floats(max_value=0.05),
+    limit=st.integers(-5, 2**40),
+    repeatable=st.booleans(),
+)
+BODIES = st.one_of(
+    ASKS.map(packed),
+    st.lists(st.builds(Turn, st.builds(Peer, url=st.text(max_size=9))), max_size=3).map(
+        packed
+    ),
+    st.binary(max_size=40),
+)
+FRAMES = st.builds(
+    Frame,
+    kind=st.sampled_from([Kind.CALL, Kind.CHUNK, Kind.CREDIT, Kind.CANCEL]),
+    body=BODIES,
+    id=st.integers(0, 4),
+    more=st.booleans(),
+)
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=150, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(frames=st.lists(FRAMES, max_size=8))
+def test_a_broker_survives_whatever_a_child_sends(http, frames):
+    made = Lent({"http": http}, http.context.home, ["127.0.0.1:1"])
+    try:
+        with contextlib.suppress(OSError):
+            for frame in frames:
+                made.channel.send(frame)
+        if made.error is None:
+            with contextlib.suppress(OSError):
+                made.channel.send(Frame(Kind.CALL, packed(Ask("http", "health")), 77))
+            while (frame := made.channel.receive()) is not None and frame.id != 77:
+                pass
+            assert frame is not None or isinstance(made.error, BadFrame)
+    finally:
+        made.close()
+
+
+def test_the_server_of_these_tests_answers():
+    """The trap is armed: without a proxy the same request arrives."""
+    seen = []
+    with Hostile(recording(seen)) as there:
+        host, port = there.url.removeprefix("http://").rstrip("/").split(":")
+        with socket.create_connection((host, int(port))) as sock:
+            sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            assert sock.recv(100) == OK
+    assert seen
