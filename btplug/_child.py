@@ -11,28 +11,25 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sized
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from btplug._child_link import Link
+from btplug._child_screen import Far, stream
 from btplug._codecache import CodeCache
 from btplug._folders import Folders
-from btplug._frames import CHUNK, Channel, Frame, Kind
+from btplug._frames import Channel, Frame, Kind
 from btplug._order import Order
 from btplug._pinned import Pinned
 from btplug.cli.command import plugin_command
-from btplug.context import Context, Screen, nobody
+from btplug.context import Context
 from btplug.errors import BtplugError, PluginExit, Terminated
 from btplug.manifest import Manifest, Permissions
 from btplug.registry import CLIPluginRegistry
 from btplug.settings import Setting, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from btplug.settings import Values
 
 T = TypeVar("T")
@@ -46,8 +43,8 @@ def main(fd: int) -> None:
         return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
-    sys.stdout = _stream(link, 1)
-    sys.stderr = _stream(link, 2)
+    sys.stdout = stream(link, 1)
+    sys.stderr = stream(link, 2)
     inside = Inside(order, link)
     error: BaseException | None = None
     try:
@@ -90,11 +87,11 @@ class Inside:
         self._link, self._debug = link, order.debug
         settings = _Given(order, link)
         settings.own_logs()
-        self.context = Context(settings, _Screen(link, asks=order.asks))
+        self.context = Context(settings, Far(link, asks=order.asks))
         self.json = self.context.wants_json = order.json
-        link.lend(self.context.transports, order)
+        link.lend(self.context, order)
         self.commands = CLIPluginRegistry(self.context)
-        self.out = _stream(link, 0)
+        self.out = stream(link, 0)
         self.stream = self
         values = Manifest._make(order.manifest)
         self.manifest = values._replace(
@@ -220,86 +217,3 @@ class _Given(Settings):
         root.setLevel(floor.upper())
         logging.getLogger("btplug").setLevel(level.upper())
         logging.raiseExceptions = False
-
-
-class _Screen(Screen):
-    """Has the host draw and ask."""
-
-    def __init__(self, link: Link, *, asks: bool) -> None:
-        self._link, self._asks = link, asks
-
-    @contextmanager
-    def status(self, text: str) -> Iterator[object]:
-        self._link.tell(Kind.STATUS, text=text)
-        try:
-            yield None
-        finally:
-            self._link.tell(Kind.STATUS)
-
-    def progress(
-        self, items: Iterable[T], label: str, total: int | None
-    ) -> Iterator[T]:
-        from time import monotonic
-
-        if total is None and isinstance(items, Sized):
-            total = len(items)
-        self._link.tell(Kind.PROGRESS, label=label, total=total)
-        done, told = 0, monotonic()
-        try:
-            for item in items:
-                yield item
-                done += 1
-                if monotonic() - told > 0.05:
-                    told = monotonic()
-                    self._link.tell(Kind.PROGRESS, done=done)
-        finally:
-            self._link.tell(Kind.PROGRESS)
-
-    def ask(self, question: str, default: str | None, secret: bool) -> str:
-        if not self._asks:
-            return super().ask(question, default, secret)
-        return str(self._asked(question, default=default, secret=secret))
-
-    def confirm(self, question: str, default: bool | None) -> bool:
-        if not self._asks:
-            return super().confirm(question, default)
-        return bool(self._asked(question, default=default, confirm=True))
-
-    def _asked(self, question: str, **more: object) -> object:
-        answer = self._link.asked({"question": question, **more})
-        if "answer" not in answer:
-            raise nobody(question)
-        return answer["answer"]
-
-
-def _stream(link: Link, number: int) -> TextIO:
-    """Return what stands for stdout, stderr or, as 0, for where results go."""
-    raw = io.BufferedWriter(_Sent(link, number), CHUNK)
-    return io.TextIOWrapper(
-        raw, "utf-8", "backslashreplace", newline="\n", line_buffering=number == 2
-    )
-
-
-class _Sent(io.RawIOBase):
-    """The end of a stream: its host writes what it is given."""
-
-    def __init__(self, link: Link, number: int) -> None:
-        self._link, self._number = link, number
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        if not self._number:
-            raise io.UnsupportedOperation("results have no descriptor")
-        return self._number
-
-    def write(self, data: Any) -> int:  # any buffer
-        part = bytes(data[:CHUNK])
-        if self._number:
-            self._link.send(Frame(Kind.OUTPUT, part, id=self._number))
-        else:
-            # What was printed before it comes before it.
-            sys.stdout.flush()
-            self._link.send(Frame(Kind.RESULT, part, more=True))
-        return len(part)

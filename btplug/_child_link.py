@@ -6,19 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from btplug._frames import Frame, Kind
 from btplug._json import dumps, loads
+from btplug._line import Line
+from btplug._proxies import Proxy
+from btplug.errors import PluginError, PluginTimeout, TrustError
 
 if TYPE_CHECKING:
     from btplug._frames import Channel
-    from btplug._lending import Transports
     from btplug._order import Order
+    from btplug.context import Context
+
+_ERRORS: dict[int, type[PluginError] | type[PluginTimeout] | type[TrustError]] = {
+    6: TrustError,
+    7: PluginTimeout,
+}
 
 
 class Link:
     """The channel, with what travels on it as plain mappings."""
 
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
         self.send, self.receive = channel.send, channel.receive
+        self._line = Line(channel)
 
     @staticmethod
     def frame(kind: Kind, fields: object) -> Frame:
@@ -31,10 +39,24 @@ class Link:
 
     def asked(self, fields: dict[str, object]) -> dict[str, Any]:
         """Have the host ask the operator."""
-        self.send(self.frame(Kind.ASK, fields))
-        answer = self.receive()
-        found = loads(answer.body) if answer is not None else None
+        flow = self._line.open(Kind.ASK, dumps(fields, lenient=True).encode())
+        try:
+            found = loads(flow.take().body)
+        finally:
+            self._line.close(flow, cancel=False)
         return found if isinstance(found, dict) else {}
 
-    def lend(self, transports: Transports, order: Order) -> None:
-        """Fill *transports* with what the host lends."""
+    def lend(self, context: Context, order: Order) -> None:
+        """Put into *context* what the host lends; from here on the line hears."""
+        transports = context.transports
+        for name, schemes in order.schemes.items():
+            proxy = Proxy(name, schemes, self._line)
+            proxy.context = context.bound(name)
+            transports.lend(name, proxy)
+        for name, (what, where, fix, code, schemes) in order.broken.items():
+            error = _ERRORS.get(code, PluginError)(
+                what, where=where, fix=fix, plugin=name
+            )
+            transports.mark_broken(name, error, schemes)
+        transports.withheld = order.withheld
+        transports.prefer([*order.schemes])

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from btplug.errors import BtplugError
+from btplug.errors import BtplugError, Unsupported, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from btplug._broker import Broker
     from btplug.cli.admission import Admitted
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
+    from btplug.sandbox import Child
 
 
 class Confined(click.Command):
@@ -38,7 +41,8 @@ class Confined(click.Command):
         child = host.child
         assert child is not None
         assert ctx.parent is not None
-        conversation = Conversation(host, manifest, child)
+        broker = _broker(host, manifest, child, ctx.args)
+        conversation = Conversation(host, manifest, child, broker)
         try:
             child.wait_until_confined(conversation.noise)
             for frame in _order(host, self._admitted, ctx).frames():
@@ -50,7 +54,9 @@ class Confined(click.Command):
             raise
         finally:
             conversation.close()
-            host.end_child()
+            broker.close()
+            child.end()
+            host.reached += broker.reached
 
 
 def start(host: Host, admitted: Admitted, words: list[str]) -> None:
@@ -91,6 +97,44 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     except BtplugError as exc:
         exc.plugin = exc.plugin or manifest.name
         raise
+
+
+def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> Broker:
+    """Return what lends the started transports, to the hosts that are permitted."""
+    from btplug._broker import Broker
+    from btplug._hosts import Hosts
+    from btplug._lending import Transports
+
+    context = host.context
+    assert context is not None
+    rules = [rule for rule in manifest.permissions.network if rule != "none"]
+    if "arguments" in rules:
+        rules.remove("arguments")
+        rules += _places(words)
+    hosts, lent = Hosts(rules), Transports()
+    for name in context.transports:
+        try:
+            lent.lend(name, host.transports[name].limited_to(hosts.allows))
+        except Unsupported as exc:
+            context.transports.withdraw(name)
+            context.transports.mark_broken(name, exc, host.transports[name].schemes)
+    return Broker(lent, hosts, child.post, context.home)
+
+
+def _places(words: list[str]) -> Iterator[str]:
+    """Yield ``host:port`` of what *words* name: URLs, host:port, hotkey@host:port."""
+    from urllib.parse import urlsplit
+
+    from btplug.message import Peer
+    from btplug.network import bracket
+
+    for word in words:
+        for text in {word, word.partition("=")[2]}:
+            if ":" in text:
+                with suppress(UsageError, ValueError):
+                    parts = urlsplit(Peer.parse(text).url)
+                    port = parts.port or (443 if parts.scheme == "https" else 80)
+                    yield f"{bracket(parts.hostname or '')}:{port}"
 
 
 def _guarded(host: Host) -> list[str]:

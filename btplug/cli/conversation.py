@@ -30,6 +30,7 @@ from btplug.errors import (
 from btplug.logs import escape
 
 if TYPE_CHECKING:
+    from btplug._broker import Broker
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
     from btplug.sandbox import Child
@@ -46,8 +47,11 @@ _LONGEST = 1024 * 1024  # characters of a line of JSON
 class Conversation:
     """One run of a child, from its order to its last frame."""
 
-    def __init__(self, host: Host, manifest: Manifest, child: Child) -> None:
+    def __init__(
+        self, host: Host, manifest: Manifest, child: Child, broker: Broker
+    ) -> None:
         self._host, self._manifest, self._child = host, manifest, child
+        self._broker = broker
         self._line = b""
         self._drawn = ExitStack()
         self._progress: Iterator[int] | None = None
@@ -118,11 +122,9 @@ class Conversation:
         elif frame.kind is Kind.PROGRESS:
             self._draw(_fields(frame))
         elif frame.kind is Kind.ASK:
-            self._child.post(self._answer(_fields(frame)))
-        elif self._host.broker is None:
-            raise BadFrame(f"a call of a transport ({frame.kind.name}): none is lent")
+            self._child.post(self._answer(_fields(frame), frame.id))
         else:
-            self._host.broker.take(frame)
+            self._broker.take(frame)
 
     # -- output
 
@@ -201,7 +203,7 @@ class Conversation:
             self._progress.close()  # type: ignore[attr-defined]  # a generator
             self._progress = None
 
-    def _answer(self, told: dict[str, Any]) -> Frame:
+    def _answer(self, told: dict[str, Any], number: int) -> Frame:
         context = self._host.context
         assert context is not None
         question, default = _text(told, "question"), told.get("default")
@@ -215,7 +217,7 @@ class Conversation:
                 answer["answer"] = context.ask(
                     question, default=text, secret=bool(told.get("secret"))
                 )
-        return Frame(Kind.ANSWER, dumps(answer).encode())
+        return Frame(Kind.ANSWER, dumps(answer).encode(), id=number)
 
     # -- how it ended
 

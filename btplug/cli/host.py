@@ -23,7 +23,6 @@ from btplug.manifest import FILE, Manifest, Permissions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from btplug._broker import Broker
     from btplug._folders import Observation
     from btplug._index import Listing
     from btplug.context import Context
@@ -68,8 +67,7 @@ class Host:
         self.called: Manifest | None = None
         self.reached: list[str] = []
         self.told_project = False
-        self.child: Child | None = None
-        self.broker: Broker | None = None
+        self.child: Child | None = None  # of a plugin that is confined
         self._found: dict[str, Manifest] = {}
         self._unknown: dict[str, tuple[tuple[str, ...], Observation]] = {}
 
@@ -263,26 +261,6 @@ class Host:
             )
         self.admit(manifest)
 
-    def start_child(self, manifest: Manifest, words: list[str]) -> None:
-        """Start the child of a plugin that is to be confined: it gets ready meanwhile.
-
-        Now, while there is one thread, and no setting or key was read.
-
-        Raises:
-            Unconfinable: This system cannot confine it.
-        """
-        admitted = self.admit(manifest)
-        if admitted.confined:
-            from btplug.cli.confined import start
-
-            start(self, admitted, words)
-
-    def end_child(self) -> None:
-        """End the child, if there is one."""
-        child, self.child = self.child, None
-        if child is not None:
-            child.end()
-
     def stop(self, *, lasting: bool, failed: bool) -> int:
         """Shut everything down; return the exit code of the plugin's own failure.
 
@@ -290,7 +268,8 @@ class Host:
             lasting: The process ends now: handlers of logs may stay.
             failed: The run has failed before, and that decides how it ends.
         """
-        self.end_child()
+        if self.child is not None:
+            self.child.end()
         if self.context is None:
             return 0
         own = self.commands.shut_down()

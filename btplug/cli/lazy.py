@@ -265,7 +265,11 @@ def target_of(ctx: click.Context, args: list[str]) -> Manifest | None:
             host = host_of(ctx)
             host.called = manifest
             host.runnable(manifest)
-            host.start_child(manifest, rest)
+            if (admitted := host.admit(manifest)).confined:
+                from btplug.cli.confined import start
+
+                # Now, while there is one thread and no setting or key was read.
+                start(host, admitted, rest)
     except BtplugError:
         return None
     return manifest

@@ -1005,7 +1005,9 @@ def everything(fd):
     """Try all of it, confined; the main of a child."""
     channel = Channel(fd)
     values = json.loads(channel.receive().body)
-    surroundings = Surroundings({**values, "confined": True, "tmp": os.environ["TMPDIR"]})
+    surroundings = Surroundings(
+        {**values, "confined": True, "tmp": os.environ["TMPDIR"]}
+    )
     home = os.getcwd()
     rows = [(n, f) for table in TABLES for n, (f, _) in table.items()]
     # First those that need the descriptors as they were when it began.

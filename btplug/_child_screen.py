@@ -1,0 +1,102 @@
+"""What a plugin in a confined child prints to, is asked through, and draws on."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sized
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+from btplug._frames import CHUNK, Frame, Kind
+from btplug.context import Screen, nobody
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from btplug._child_link import Link
+
+T = TypeVar("T")
+
+
+class Far(Screen):
+    """Has the host draw and ask."""
+
+    def __init__(self, link: Link, *, asks: bool) -> None:
+        self._link, self._asks = link, asks
+
+    @contextmanager
+    def status(self, text: str) -> Iterator[object]:
+        self._link.tell(Kind.STATUS, text=text)
+        try:
+            yield None
+        finally:
+            self._link.tell(Kind.STATUS)
+
+    def progress(
+        self, items: Iterable[T], label: str, total: int | None
+    ) -> Iterator[T]:
+        from time import monotonic
+
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        self._link.tell(Kind.PROGRESS, label=label, total=total)
+        done, told = 0, monotonic()
+        try:
+            for item in items:
+                yield item
+                done += 1
+                if monotonic() - told > 0.05:
+                    told = monotonic()
+                    self._link.tell(Kind.PROGRESS, done=done)
+        finally:
+            self._link.tell(Kind.PROGRESS)
+
+    def ask(self, question: str, default: str | None, secret: bool) -> str:
+        if not self._asks:
+            return super().ask(question, default, secret)
+        return str(self._asked(question, default=default, secret=secret))
+
+    def confirm(self, question: str, default: bool | None) -> bool:
+        if not self._asks:
+            return super().confirm(question, default)
+        return bool(self._asked(question, default=default, confirm=True))
+
+    def _asked(self, question: str, **more: object) -> object:
+        answer = self._link.asked({"question": question, **more})
+        if "answer" not in answer:
+            raise nobody(question)
+        return answer["answer"]
+
+
+def stream(link: Link, number: int) -> TextIO:
+    """Return what stands for stdout, stderr or, as 0, for where results go."""
+    raw = io.BufferedWriter(_Sent(link, number), CHUNK)
+    return io.TextIOWrapper(
+        raw, "utf-8", "backslashreplace", newline="\n", line_buffering=number == 2
+    )
+
+
+class _Sent(io.RawIOBase):
+    """The end of a stream: its host writes what it is given."""
+
+    def __init__(self, link: Link, number: int) -> None:
+        self._link, self._number = link, number
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        if not self._number:
+            raise io.UnsupportedOperation("results have no descriptor")
+        return self._number
+
+    def write(self, data: Any) -> int:  # any buffer
+        part = bytes(data[:CHUNK])
+        if self._number:
+            self._link.send(Frame(Kind.OUTPUT, part, id=self._number))
+        else:
+            # What was printed before it comes before it.
+            sys.stdout.flush()
+            self._link.send(Frame(Kind.RESULT, part, more=True))
+        return len(part)
