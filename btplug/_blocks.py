@@ -23,7 +23,7 @@ def write(head: str, blocks: list[Block], *, comment: str = "") -> str:
     return first + "".join(
         "\n"
         + "".join(
-            f"{key}:{''.join(f' {_escape(word)}' for word in words)}\n"
+            f"{key}:{''.join(f' {escape(word)}' for word in words)}\n"
             for key, lines in block.items()
             for words in lines
         )
@@ -98,7 +98,8 @@ def _fail(number: int, line: str, expected: str) -> NoReturn:
     raise BadBlocks(f"line {number}: found {line[:60]!r}, expected {expected}")
 
 
-def _escape(word: str) -> str:
+def escape(word: str) -> str:
+    """Return a word as it stands in the text."""
     if word.isascii() and word.isprintable() and not set(word) & {" ", "%"}:
         return word
     return "".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from btplug._hashes import digest_of, sha256
+from btplug._hashes import sha256
 from btplug._owners import check_owner, kind_of, read_owned, real_folder
 from btplug._pinned import COMPILED, Pinned, read_folder
 from btplug.errors import PluginLoadError
@@ -51,7 +51,7 @@ def read_distribution(record: str, root: str, package: str) -> Pinned:
         if path.endswith((".py", "/config.yaml")):
             files[path] = content
     tag = _tag(record) if any(path.endswith(COMPILED) for path in paths) else ""
-    return Pinned(base, files, hashes, digest_of(hashes.items()), (record,), tag)
+    return Pinned(base, files, (record,), hashes=hashes, tag=tag)
 
 
 def _listed(record: str) -> list[str]:
@@ -119,10 +119,9 @@ def _editable(root: str, package: str) -> Pinned:
         raise _refused(root, what, f"the package {package}")
     found = read_folder(folder, compiled=True)
     files = {f"{top}/{path}": content for path, content in found.files.items()}
-    hashes = {f"{top}/{path}": hashed for path, hashed in found.hashes.items()}
     base = os.path.dirname(found.root)
-    tag = "editable" if any(path.endswith(COMPILED) for path in hashes) else ""
-    return Pinned(base, files, hashes, digest_of(hashes.items()), found.folders, tag)
+    tag = "editable" if any(path.endswith(COMPILED) for path in files) else ""
+    return Pinned(base, files, found.folders, tag=tag)
 
 
 def _refused(where: str, found: str, expected: str) -> PluginLoadError:

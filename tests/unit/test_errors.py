@@ -33,6 +33,7 @@ EXIT_CODES = {
     "PluginLoadError": 4,
     "PluginStartError": 4,
     "PluginTimeout": 7,
+    "TrustError": 6,
     "PluginFailed": 1,
     "TransportError": 5,
     "Refused": 5,
