@@ -79,7 +79,9 @@ def pin(manifest: Manifest, home: Folders | None = None) -> CodeCache | None:
     from btplug._codecache import CodeCache
     from btplug._pinned import read_folder
 
-    return CodeCache(home, read_folder(manifest.root, checked=False))
+    # A script of somebody who never uses the command line leaves nothing behind.
+    kept = home if home and os.path.isdir(home.trust) else None
+    return CodeCache(kept, read_folder(manifest.root, checked=False))
 
 
 def check_class(found: object, kind: str, name: str, where: str) -> None:
