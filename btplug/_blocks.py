@@ -1,8 +1,8 @@
 """Text made of blocks of ``key: words``, for files that btplug alone writes.
 
 The first line says what the file is. Blocks are separated by empty lines, words by
-one blank; what is no printable character, a blank or ``%`` stands as ``%20``. Lines
-that begin with ``#`` are for people.
+one blank; what is no printable character, a blank or ``%`` stands as ``%20``, a word
+without characters as ``%``. Lines that begin with ``#`` are for people.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ def _fail(number: int, line: str, expected: str) -> NoReturn:
 
 def escape(word: str) -> str:
     """Return a word as it stands in the text."""
+    if not word:
+        return "%"
     if word.isascii() and word.isprintable() and not set(word) & {" ", "%"}:
         return word
     return "".join(
@@ -115,6 +117,10 @@ def _unescape(word: str) -> str:
         raise ValueError(word)
     if "%" not in word:
         return word
+    if word == "%":
+        return ""
     first, *rest = word.encode("utf-8").split(b"%")
+    if any(len(part) < 2 for part in rest):
+        raise ValueError(word)
     found = first + b"".join(bytes.fromhex(p[:2].decode()) + p[2:] for p in rest)
     return found.decode("utf-8", "surrogateescape")

@@ -206,12 +206,13 @@ class TrustStore:
         body, _, last = content.rpartition(b"\nsum: ")
         if last != f"{sha256(body)}\n".encode():
             raise self._damaged("its sum does not fit its content")
-        self._body = body.decode()
-        first = self._body.partition("\n\n")[0]
+        text = body.decode("utf-8", "replace")
+        first = text.partition("\n\n")[0].removesuffix("\n")
         places = (os.path.abspath, os.path.realpath)  # mostly there is no link
         if all(first != _first(place(self._folder)) for place in places):
             raise self._damaged("it was made for another folder or user")
-        return self._body
+        self._body = text
+        return text
 
     def _parsed(self, body: str) -> dict[str, Accepted]:
         try:
