@@ -100,6 +100,8 @@ def read_folder(root: str, *, checked: bool = True, compiled: bool = False) -> P
     try:
         reader = _Reader(real, checked, compiled)
         reader.folder(top, "", 0)
+    except OSError as exc:
+        raise _unreadable(root, exc) from exc
     finally:
         os.close(top)
     folders = tuple(os.path.join(real, f) if f else real for f in reader.folders)
