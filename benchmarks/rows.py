@@ -203,6 +203,17 @@ def _wire(ours: str, theirs: str, count: int) -> Callable[[Bench], Result]:
     return measure
 
 
+def _loading(name: str) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        from benchmarks.loading import loaded_against_imported
+
+        # In one process a pair takes a few milliseconds: many cost little.
+        pairs = loaded_against_imported(name, bench.pairs * 10, bench.root)
+        return _result(pairs, _ratio, warm=True)
+
+    return measure
+
+
 def _hanging(bench: Bench) -> Result:
     from benchmarks.wire import alone
 
@@ -266,6 +277,14 @@ ROWS = {
     ),
     "many-list": Row(
         "btplug list --json, {many:,} plugins", "each beyond 10", "µs", 8.0, _many_list
+    ),
+    "load-one": Row(
+        "trust check and load, one file of 1,000 lines", "a warm import", "x", 1.4,
+        _loading("one"),
+    ),
+    "load-three": Row(
+        "the same, a package of three modules", "a warm import", "x", 1.0,
+        _loading("three"),
     ),
     # Minima, as timeit advises where everything happens in one process.
     "call": Row(

@@ -70,6 +70,7 @@ class Home:
         for number in range(count):
             name = f"plugin-{number}" if number else "noop"
             _write_plugin(shelf / name, name, number)
+        _accept(root, shelf / "noop")
         self.table = root / "rows.json"
         self.table.write_text(json.dumps(_rows(20)))
         _backdate(root)
@@ -138,6 +139,22 @@ class Home:
                 f"btplug {' '.join(words)} exits with {done.returncode}: {done.stderr}"
             )
         return done.stderr
+
+
+def _accept(home: Path, folder: Path) -> None:
+    """Accept the plugin that is run, as its operator would; the others stay listed."""
+    from btplug._consent import pin_accountable, place_of
+    from btplug._discovery import read_spot
+    from btplug._folders import Folders
+    from btplug._installed import Spot
+    from btplug.trust import Accepted, TrustStore
+
+    found = read_spot(Spot(folder.name, "cli", str(folder), "user"))
+    consent = Accepted(
+        place_of(found), found.name, found.kind, found.version,
+        pin_accountable(found).digest, found.permissions, in_process=True,
+    )  # fmt: skip
+    TrustStore(Folders(str(home), str(home), "", "")).accept(consent, files={})
 
 
 def _write_plugin(folder: Path, name: str, number: int) -> None:

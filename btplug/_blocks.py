@@ -1,8 +1,8 @@
 """Text made of blocks of ``key: words``, for files that btplug alone writes.
 
 The first line says what the file is. Blocks are separated by empty lines, words by
-one blank; what is no printable character, a blank or ``%`` stands as ``%20``. Lines
-that begin with ``#`` are for people.
+one blank; what is no printable character, a blank or ``%`` stands as ``%20``, a word
+without characters as ``%``. Lines that begin with ``#`` are for people.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def write(head: str, blocks: list[Block], *, comment: str = "") -> str:
     return first + "".join(
         "\n"
         + "".join(
-            f"{key}:{''.join(f' {_escape(word)}' for word in words)}\n"
+            f"{key}:{''.join(f' {escape(word)}' for word in words)}\n"
             for key, lines in block.items()
             for words in lines
         )
@@ -98,7 +98,10 @@ def _fail(number: int, line: str, expected: str) -> NoReturn:
     raise BadBlocks(f"line {number}: found {line[:60]!r}, expected {expected}")
 
 
-def _escape(word: str) -> str:
+def escape(word: str) -> str:
+    """Return a word as it stands in the text."""
+    if not word:
+        return "%"
     if word.isascii() and word.isprintable() and not set(word) & {" ", "%"}:
         return word
     return "".join(
@@ -114,6 +117,10 @@ def _unescape(word: str) -> str:
         raise ValueError(word)
     if "%" not in word:
         return word
+    if word == "%":
+        return ""
     first, *rest = word.encode("utf-8").split(b"%")
+    if any(len(part) < 2 for part in rest):
+        raise ValueError(word)
     found = first + b"".join(bytes.fromhex(p[:2].decode()) + p[2:] for p in rest)
     return found.decode("utf-8", "surrogateescape")

@@ -97,8 +97,8 @@ class Inside:
         self.manifest = values._replace(
             permissions=Permissions._make(values.permissions)
         )
-        root, files, hashes, digest = order.pinned
-        code = CodeCache(None, Pinned(root, files, hashes, digest), order.codes)
+        root, files, hashes = order.pinned
+        code = CodeCache(None, Pinned(root, files, hashes=hashes), order.codes)
         self.commands.checked[self.manifest.root] = code
 
     def run(self, order: Order) -> None:

@@ -1,9 +1,12 @@
-"""Compiled code of pinned plugins, kept privately: one file for each digest.
+"""Compiled code of pinned plugins, kept privately: one file for each content.
 
 What is read back is run, so a checksum would not do: whoever can write the cache (a
 CI system that restores it, say) could replace both. Each file begins with a keyed
 hash; the key lies with what the operator trusts, not in the cache. A file that was
 damaged, poisoned, or written with another key counts as missing.
+
+The same key makes the name, of all bytes of the plugin: what is found under it was
+made of exactly these. So their SHA-256 is kept too, which takes three times as long.
 """
 
 from __future__ import annotations
@@ -49,37 +52,42 @@ class CodeCache:
         self._fresh = False
         self.manifest: tuple[Any, ...] | None = None
         self._key = _read_key(home) if home else None
-        if home:
-            self._about = _about(pinned)
-            place = f"{digest(f'{pinned.root} {_stamp()}')}-{pinned.digest[3:35]}"
-            self._path = os.path.join(home.cache, "code", place)
-            self._read()
+        if home and self._key:
+            self._read(self._path(home, self._key), self._key)
 
-    def _read(self) -> None:
+    def _path(self, home: Folders, key: bytes) -> str:
+        """Return where the code of exactly these bytes is kept."""
+        from _blake2 import blake2b
+
+        pinned = self.pinned
+        about = f"{_stamp()}\n{pinned.root}\n"
+        made = blake2b(os.fsencode(about), key=key, digest_size=16)
+        if not pinned.whole:
+            made.update(pinned.digest.encode())
+        else:
+            for path in sorted(pinned.files):
+                content = pinned.files[path]
+                made.update(f"{path}\n{len(content)}\n".encode())
+                made.update(content)
+        return os.path.join(home.cache, "code", f"{digest(about)}-{made.hexdigest()}")
+
+    def _read(self, path: str, key: bytes) -> None:
         import marshal
 
-        if self._key is None:
-            return
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return
         try:
-            with open(fd, "rb") as file:
-                content = file.read(_MOST)
+            content = os.read(fd, min(os.fstat(fd).st_size, _MOST))
         except OSError:  # a folder, say
             return
-        mac, body = content[:_KEY], content[_KEY:]
-        if len(mac) == _KEY and _same(mac, self._mac(body)):
-            self.manifest, self.codes = marshal.loads(body)
-
-    def _mac(self, body: bytes) -> bytes:
-        from _blake2 import blake2b
-
-        assert self._key is not None
-        made = blake2b(self._about, key=self._key, digest_size=_KEY)
-        made.update(body)
-        return bytes(made.digest())
+        finally:
+            os.close(fd)
+        body = content[_KEY:]
+        if _same(content[:_KEY], _mac(path, body, key)):
+            known, self.manifest, self.codes = marshal.loads(body)
+            self.pinned.recall(known)
 
     def code(self, path: str) -> CodeType:
         """Return the code of a file, compiled from the pinned bytes if it is new.
@@ -117,18 +125,28 @@ class CodeCache:
 
         self._fresh = False
         with suppress(OSError, ValueError):
-            if self._key is None:
-                self._key = _make_key(self._home)
-            body = marshal.dumps((self.manifest, self.codes))
-            write_atomic(self._path, self._mac(body) + body)
-            self._drop_older()
+            key = self._key = self._key or _make_key(self._home)
+            path = self._path(self._home, key)
+            body = marshal.dumps((self.pinned.digest, self.manifest, self.codes))
+            write_atomic(path, _mac(path, body, key) + body)
+            _drop_older(path)
 
-    def _drop_older(self) -> None:
-        """Remove the code of what lay in the same folder before."""
-        folder, own = os.path.split(self._path)
-        for name in os.listdir(folder):
-            if name != own and name.startswith(own[:9]):
-                os.unlink(os.path.join(folder, name))
+
+def _drop_older(path: str) -> None:
+    """Remove the code of what lay in the same folder before."""
+    folder, own = os.path.split(path)
+    for name in os.listdir(folder):
+        if name != own and name.startswith(own[:9]):
+            os.unlink(os.path.join(folder, name))
+
+
+def _mac(path: str, body: bytes, key: bytes) -> bytes:
+    from _blake2 import blake2b
+
+    # The name is part of it: one file in place of another does not count.
+    made = blake2b(os.path.basename(path).encode(), key=key, digest_size=_KEY)
+    made.update(body)
+    return bytes(made.digest())
 
 
 def _stamp() -> str:
@@ -138,11 +156,6 @@ def _stamp() -> str:
     from btplug import __version__
 
     return f"{__version__} {MAGIC_NUMBER.hex()} {sys.flags.optimize}"
-
-
-def _about(pinned: Pinned) -> bytes:
-    """Return all on which the code depends, its sources by their digest."""
-    return f"code 1 {_stamp()}\n{pinned.digest}\n{pinned.root}\n\0".encode()
 
 
 def _same(first: bytes, second: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from btplug._codecache import CodeCache
 from btplug._discovery import read_spot
 from btplug._installed import Spot
 from btplug.errors import PluginLoadError, TrustError
@@ -13,7 +14,6 @@ from btplug.manifest import FILE, Manifest, Permissions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from btplug._codecache import CodeCache
     from btplug._pinned import Pinned
     from btplug.trust import Accepted, TrustStore
 
@@ -23,11 +23,11 @@ class Verdict(NamedTuple):
 
     Attributes:
         state: ``shipped``, ``trusted``, ``untrusted``, or ``changed`` since.
-        pinned: Its bytes; None where nobody had to read them.
+        code: Its bytes; None where nobody had to read them.
     """
 
     state: str
-    pinned: Pinned | None = None
+    code: CodeCache | None = None
     accepted: Accepted | None = None
 
 
@@ -123,12 +123,13 @@ def verdict(found: Spot | Manifest, kind: str | None, store: TrustStore) -> Verd
     """
     if found.source == "shipped":
         return Verdict("shipped")
-    accepted = store.find(place_of(found))
+    # Mostly there is no link on the way, and nothing to resolve.
+    accepted = store.find(found.root) or store.find(place_of(found))
     if accepted is None or (accepted.kind, accepted.name) != (kind, found.name):
         return Verdict("untrusted")
-    pinned = pin_accountable(found)
-    same = pinned.digest == accepted.digest
-    return Verdict("trusted" if same else "changed", pinned, accepted)
+    code = CodeCache(store.home, pin_accountable(found))
+    same = code.pinned.digest == accepted.digest
+    return Verdict("trusted" if same else "changed", code, accepted)
 
 
 def changes(
@@ -177,8 +178,8 @@ def refusal(
     fix = f"look at it, and accept it with: {accept}"
     if found.state == "untrusted":
         what = f"{name} is not trusted: nobody has accepted its code here"
-    elif found.state == "changed" and found.pinned and found.accepted:
-        pinned = found.pinned
+    elif found.state == "changed" and found.code and found.accepted:
+        pinned = found.code.pinned
         differs = changes(
             store, found.accepted, pinned.digest, pinned.hashes, manifest.permissions
         )

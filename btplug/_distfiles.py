@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import stat
 
-from btplug._hashes import digest_of, sha256
-from btplug._owners import check_owner, kind_of, read_owned, real_folder
+from btplug._hashes import sha256
+from btplug._owners import (
+    check_owner,
+    kind_of,
+    read_owned,
+    read_whole,
+    real_folder,
+)
 from btplug._pinned import COMPILED, Pinned, read_folder
 from btplug.errors import PluginLoadError
 
@@ -31,9 +37,17 @@ def read_distribution(record: str, root: str, package: str) -> Pinned:
         PluginLoadError: A file is missing, a link, or there is too much.
     """
     inside = package.replace(".", "/")
-    paths = _listed(record) if record else []
-    if f"{inside}/config.yaml" not in paths:
-        return _editable(root, package)
+    try:
+        paths = _listed(record) if record else []
+        if f"{inside}/config.yaml" in paths:
+            return _recorded(record, paths)
+    except OSError as exc:
+        found = exc.strerror or type(exc).__name__
+        raise _refused(exc.filename or record, found, "what was installed") from exc
+    return _editable(root, package)
+
+
+def _recorded(record: str, paths: list[str]) -> Pinned:
     base = real_folder(os.path.dirname(record))
     for folder in sorted({folder for path in paths for folder in _above(path)}):
         place = os.path.join(base, folder)
@@ -51,7 +65,7 @@ def read_distribution(record: str, root: str, package: str) -> Pinned:
         if path.endswith((".py", "/config.yaml")):
             files[path] = content
     tag = _tag(record) if any(path.endswith(COMPILED) for path in paths) else ""
-    return Pinned(base, files, hashes, digest_of(hashes.items()), (record,), tag)
+    return Pinned(base, files, (record,), hashes=hashes, tag=tag)
 
 
 def _listed(record: str) -> list[str]:
@@ -91,13 +105,15 @@ def _content(path: str, most: int) -> bytes:
     except OSError as exc:
         kind = "a link" if os.path.islink(path) else exc.strerror
         raise _refused(path, str(kind), "the file that was installed") from exc
-    with os.fdopen(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise _refused(path, kind_of(found.st_mode), "a regular file")
         check_owner(path, found)
-        content = file.read(most + 1)
-    if len(content) > most:
+        content = read_whole(fd, found.st_size, most)
+    finally:
+        os.close(fd)
+    if content is None:
         raise _refused(path, f"more than {MOST_BYTES:,} bytes", "less in all")
     return content
 
@@ -119,10 +135,9 @@ def _editable(root: str, package: str) -> Pinned:
         raise _refused(root, what, f"the package {package}")
     found = read_folder(folder, compiled=True)
     files = {f"{top}/{path}": content for path, content in found.files.items()}
-    hashes = {f"{top}/{path}": hashed for path, hashed in found.hashes.items()}
     base = os.path.dirname(found.root)
-    tag = "editable" if any(path.endswith(COMPILED) for path in hashes) else ""
-    return Pinned(base, files, hashes, digest_of(hashes.items()), found.folders, tag)
+    tag = "editable" if any(path.endswith(COMPILED) for path in files) else ""
+    return Pinned(base, files, found.folders, tag=tag)
 
 
 def _refused(where: str, found: str, expected: str) -> PluginLoadError:

@@ -243,7 +243,8 @@ def _judged(
     try:
         known = spot.source == "shipped" or store.all()
         found = verdict(spot, row.kind, store) if known else Verdict("untrusted")
-        row, pinned = row._replace(trust=found.state), found.pinned
+        row = row._replace(trust=found.state)
+        pinned = found.code.pinned if found.code else None
     except BtplugError as exc:
         # The store cannot be read, or the plugin not any more.
         trust = "untrusted" if exc.where == store.path else "changed"
@@ -251,7 +252,7 @@ def _judged(
         if row.state == "ready":
             row = row._replace(state=trust, error=exc.line())
     if pinned is not None:
-        files = pinned.hashes if len(pinned.hashes) <= _MOST_SEEN else ()
+        files = pinned.paths if len(pinned.paths) <= _MOST_SEEN else ()
         for path in (*pinned.folders, *map(pinned.place, files)):
             seen[path] = observe(path)
     if row.state == "ready" and row.trust in REFUSED and spot.source != "plugin-dir":

@@ -55,8 +55,11 @@ def load(manifest: Manifest, code: CodeCache | None = None) -> type[BasePlugin]:
         raise _failed(manifest, exc) from exc
     if code is not None:
         code.keep()
-    where = manifest.path if found is None else _code_file(manifest)
-    check_class(found, manifest.kind, attribute, where)
+    try:
+        check_class(found, manifest.kind, attribute, "")
+    except PluginLoadError as exc:
+        exc.where = manifest.path if found is None else _code_file(manifest)
+        raise
     assert isinstance(found, type)
     return found
 
@@ -76,7 +79,9 @@ def pin(manifest: Manifest, home: Folders | None = None) -> CodeCache | None:
     from btplug._codecache import CodeCache
     from btplug._pinned import read_folder
 
-    return CodeCache(home, read_folder(manifest.root, checked=False))
+    # A script of somebody who never uses the command line leaves nothing behind.
+    kept = home if home and os.path.isdir(home.trust) else None
+    return CodeCache(kept, read_folder(manifest.root, checked=False))
 
 
 def check_class(found: object, kind: str, name: str, where: str) -> None:
@@ -228,9 +233,12 @@ def _check_file(manifest: Manifest, code: CodeCache | None, module: str) -> None
     """Refuse an entry without a file."""
     if manifest.package:
         return
+    if code is not None:
+        inside = module.replace(".", "/")
+        if {f"{inside}.py", f"{inside}/__init__.py"} & code.pinned.files.keys():
+            return
     path = _code_file(manifest)
-    inside = os.path.relpath(path, manifest.root).replace(os.sep, "/")
-    if not (inside in code.pinned.files if code else os.path.isfile(path)):
+    if code is not None or not os.path.isfile(path):
         found = "no regular file" if os.path.lexists(path) else "no such file"
         raise PluginLoadError(
             f"found {found} for the entry {module!r}, expected the plugin's code",

@@ -26,10 +26,8 @@ class Modules:
     def __init__(self, code: CodeCache, prefix: str) -> None:
         self.pinned, self.prefix, self.cache = code.pinned, prefix, code
         pinned = code.pinned
-        self._folders = {path[:end] for path in pinned.hashes for end in _slashes(path)}
-        self._tops = {
-            path.partition("/")[0].removesuffix(".py") for path in pinned.hashes
-        }
+        self._folders = {path[:end] for path in pinned.paths for end in _slashes(path)}
+        self._tops = {path.partition("/")[0].partition(".")[0] for path in pinned.paths}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None
@@ -59,8 +57,8 @@ class Modules:
         file = self.pinned.place(path)
         loader = cast("Any", self)  # typeshed asks for a class of its own
         spec = _Spec(name, loader, origin=file, loader_state=path, is_package=package)
-        # `__path__` stays empty: nothing else may look into the folder.
-        spec.has_location = True
+        # `__path__` stays empty: nothing else may look into the folder. That it has a
+        # location is not said: the import system would name a file in __pycache__.
         return spec
 
     def _compiled(self, name: str, inside: str) -> ModuleSpec | None:
@@ -69,7 +67,7 @@ class Modules:
 
         for suffix in EXTENSION_SUFFIXES:
             for path in (f"{inside}{suffix}", f"{inside}/__init__{suffix}"):
-                if path in self.pinned.hashes:
+                if path in self.pinned.paths:
                     return spec_from_file_location(name, self.pinned.place(path))
         return None
 
@@ -81,6 +79,7 @@ class Modules:
     def exec_module(self, module: ModuleType) -> None:
         spec = module.__spec__
         assert spec is not None
+        module.__file__ = spec.origin
         exec(self.cache.code(spec.loader_state), module.__dict__)
 
     # -- what tracebacks, debuggers and `inspect` ask
@@ -120,6 +119,8 @@ class Modules:
 
 
 def _slashes(path: str) -> list[int]:
+    if "/" not in path:
+        return []
     return [index for index, character in enumerate(path) if character == "/"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from btplug._frames import CHUNK, Frame, Kind
 
@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
     from btplug._codecache import CodeCache
 
+    Bytes: TypeAlias = tuple[str, dict[str, bytes], dict[str, str] | None]
+
 
 class Order(NamedTuple):
     """Plain values, so that marshal carries them; made by the host alone.
 
     Attributes:
         manifest: Of the plugin, its permissions as a tuple.
-        pinned: Its bytes: root, files, hashes, digest.
+        pinned: Its bytes: root, files, and hashes where some content was not kept.
         codes: What was compiled of them before.
         words: Of the command line, behind the plugin's name.
         program: What stands before the name in a help page.
@@ -32,7 +34,7 @@ class Order(NamedTuple):
     """
 
     manifest: tuple[object, ...]
-    pinned: tuple[str, dict[str, bytes], dict[str, str], str]
+    pinned: Bytes
     codes: dict[str, bytes]
     words: list[str]
     program: str
@@ -68,7 +70,7 @@ class Order(NamedTuple):
         return None
 
 
-def pinned_of(code: CodeCache) -> tuple[str, dict[str, bytes], dict[str, str], str]:
+def pinned_of(code: CodeCache) -> Bytes:
     """Return the bytes of a plugin as plain values."""
     pinned = code.pinned
-    return pinned.root, pinned.files, pinned.hashes, pinned.digest
+    return pinned.root, pinned.files, None if pinned.whole else pinned.hashes

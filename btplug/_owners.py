@@ -21,14 +21,17 @@ def real_folder(path: str) -> str:
         OSError: There is no such folder.
     """
     path = os.path.abspath(path)
-    at = os.sep
-    parts = [part for part in path.split(os.sep) if part]
-    for index, part in enumerate(["", *parts]):
-        at = os.path.join(at, part)
+    safe = (0, os.geteuid())
+    at = ""
+    for part in path.split(os.sep):
+        at = f"{at}{part}" if at in ("", os.sep) else f"{at}{os.sep}{part}"
+        at = at or os.sep
         found = os.lstat(at)
-        if stat.S_ISLNK(found.st_mode):
+        mode = found.st_mode
+        if stat.S_ISLNK(mode):
             return real_folder(os.path.realpath(path))
-        check_owner(at, found, last=index == len(parts))
+        if mode & 0o022 or found.st_uid not in safe:
+            check_owner(at, found, last=at == path)
     return path
 
 
@@ -76,32 +79,58 @@ def read_owned(path: str, most: int) -> bytes:
     folder, name = os.path.split(os.path.abspath(path))
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise TrustError(
-                f"found {kind_of(found.st_mode)}, expected a regular file",
-                where=path,
-                fix="replace it by a file",
-            )
         fd = os.open(os.path.join(real_folder(folder), name), flags)
-        with os.fdopen(fd, "rb") as file:
-            check_owner(path, os.fstat(fd))
-            content = file.read(most + 1)
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise FileNotFoundError(2, os.strerror(2), path) from exc
     except OSError as exc:
+        if os.path.islink(path):
+            raise _irregular(path, "a link") from exc
         raise TrustError(
             f"the file cannot be read: {exc.strerror}",
             where=path,
             fix="be allowed to read it, or remove it",
         ) from exc
-    if len(content) > most:
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise _irregular(path, kind_of(found.st_mode))
+        check_owner(path, found)
+        content = read_whole(fd, found.st_size, most)
+    finally:
+        os.close(fd)
+    if content is None:
         raise TrustError(
             f"found more than {most:,} bytes, expected what btplug wrote",
             where=path,
             fix="replace it by a copy from before",
         )
     return content
+
+
+def read_whole(fd: int, size: int, most: int) -> bytes | None:
+    """Return all that an open file holds; None: more than *most* bytes.
+
+    Args:
+        size: That it had a moment ago.
+    """
+    pieces: list[bytes] = []
+    while size <= most:
+        # One byte more than it should have tells whether it has grown.
+        piece = os.read(fd, size + 1)
+        if len(piece) == size and not pieces:
+            return piece
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+        most -= len(piece)
+        size = max(size - len(piece), 0)
+    return None
+
+
+def _irregular(path: str, kind: str) -> TrustError:
+    return TrustError(
+        f"found {kind}, expected a regular file", where=path, fix="replace it by a file"
+    )
 
 
 def kind_of(mode: int) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from btplug._hashes import digest_of, sha256
-from btplug._owners import check_owner, kind_of, real_folder
+from btplug._owners import check_owner, kind_of, read_whole, real_folder
 from btplug.errors import PluginLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MOST_FILES = 1_000
 MOST_BYTES = 16 * 1024 * 1024
@@ -18,28 +21,61 @@ COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib")
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Pinned(NamedTuple):
+class Pinned:
     """The bytes of a plugin, as they were when they were read.
+
+    Args:
+        hashes: SHA-256 of files by path, where the content of some was not kept.
 
     Attributes:
         root: The folder, without links.
         files: Path below *root*, with ``/``, to content.
-        hashes: The same paths to SHA-256, of all files that count.
-        digest: Of *hashes*.
         folders: Where its files lie, *root* first: their times tell of new files.
         tag: Of the wheel, where compiled modules make it differ between systems.
+        whole: The content of every file is in *files*.
     """
 
-    root: str
-    files: dict[str, bytes]
-    hashes: dict[str, str]
-    digest: str
-    folders: tuple[str, ...] = ()
-    tag: str = ""
+    __slots__ = ("_digest", "_hashes", "files", "folders", "root", "tag", "whole")
+
+    def __init__(
+        self,
+        root: str,
+        files: dict[str, bytes],
+        folders: tuple[str, ...] = (),
+        *,
+        hashes: dict[str, str] | None = None,
+        tag: str = "",
+    ) -> None:
+        self.root, self.files, self.folders, self.tag = root, files, folders, tag
+        self._hashes, self.whole = hashes, hashes is None
+        self._digest: str | None = None
+
+    @property
+    def paths(self) -> Collection[str]:
+        """All files that count."""
+        return self.files if self.whole else self.hashes
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of every file, by path."""
+        if self._hashes is None:
+            self._hashes = {path: sha256(data) for path, data in self.files.items()}
+        return self._hashes
+
+    @property
+    def digest(self) -> str:
+        """What stands for all files: see `digest_of`."""
+        if self._digest is None:
+            self._digest = digest_of(self.hashes.items())
+        return self._digest
+
+    def recall(self, digest: str) -> None:
+        """Take the digest that was made of exactly these files before."""
+        self._digest = digest
 
     def place(self, path: str) -> str:
         """Return the whole path of a file."""
-        return os.path.join(self.root, *path.split("/"))
+        return f"{self.root.rstrip(os.sep)}{os.sep}{path.replace('/', os.sep)}"
 
 
 def read_folder(root: str, *, checked: bool = True, compiled: bool = False) -> Pinned:
@@ -64,11 +100,12 @@ def read_folder(root: str, *, checked: bool = True, compiled: bool = False) -> P
     try:
         reader = _Reader(real, checked, compiled)
         reader.folder(top, "", 0)
+    except OSError as exc:
+        raise _unreadable(root, exc) from exc
     finally:
         os.close(top)
-    hashes = {path: sha256(content) for path, content in reader.files.items()}
     folders = tuple(os.path.join(real, f) if f else real for f in reader.folders)
-    return Pinned(real, reader.files, hashes, digest_of(hashes.items()), folders)
+    return Pinned(real, reader.files, folders)
 
 
 class _Reader:
@@ -128,22 +165,14 @@ class _Reader:
                 found.st_mode & 0o022 or found.st_uid not in self.safe
             ):
                 check_owner(os.path.join(self.root, path), found)
-            self.files[path] = self.content(fd, path, found.st_size)
+            content = read_whole(fd, found.st_size, self.left)
+            if content is None:
+                what = f"more than {MOST_BYTES:,} bytes"
+                self.refuse(path, what, "less, in all files together")
+            self.left -= len(content)
+            self.files[path] = content
         finally:
             os.close(fd)
-
-    def content(self, fd: int, path: str, size: int) -> bytes:
-        pieces: list[bytes] = []
-        while size <= self.left:
-            # One byte more than it should have tells that it has grown.
-            piece = os.read(fd, size + 1)
-            if not piece:
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            pieces.append(piece)
-            self.left -= len(piece)
-            size = max(size - len(piece), 0)
-        what = f"more than {MOST_BYTES:,} bytes"
-        self.refuse(path, what, "less, in all files together")
 
     def open(self, above: int, name: str, path: str, flags: int) -> int:
         try:

@@ -25,7 +25,7 @@ _HEAD = "btplug-trust: 1"
 _KEYS = frozenset(
     {
         "digest", "for", "in-process", "kind", "name", "network", "path", "read",
-        "sum", "version", "write",
+        "version", "write",
     }
 )  # fmt: skip
 _MOST = 16 * 1024 * 1024
@@ -61,9 +61,9 @@ class TrustStore:
     """
 
     def __init__(self, home: Folders) -> None:
-        self._folder = home.trust
+        self.home, self._folder = home, home.trust
         self.path = home.accepted
-        self._read: dict[str, Accepted] | None = None
+        self._body: str | None = None
 
     def find(self, path: str) -> Accepted | None:
         """Return what was accepted at *path*, whatever lies there now.
@@ -71,7 +71,14 @@ class TrustStore:
         Raises:
             TrustError: The store is damaged.
         """
-        return self.all().get(path)
+        body = self._checked()
+        # Of many consents a run asks for one: the others are not parsed.
+        begin = body.find(f"\n\npath: {_blocks.escape(path)}\n")
+        if begin < 0:
+            return None
+        end = body.find("\n\n", begin + 2)
+        block = body[begin + 2 : end] if end >= 0 else body[begin + 2 :]
+        return next(iter(self._parsed(block).values()))
 
     def all(self) -> Mapping[str, Accepted]:
         """Return all that was accepted, by path.
@@ -79,9 +86,7 @@ class TrustStore:
         Raises:
             TrustError: The store is damaged, or others may write it.
         """
-        if self._read is None:
-            self._read = self._load()
-        return self._read
+        return self._parsed(self._checked().partition("\n\n")[2])
 
     def accept(self, *consents: Accepted, files: Mapping[str, str]) -> None:
         """Record consents, in place of what was accepted at the same paths.
@@ -95,7 +100,7 @@ class TrustStore:
             BtplugError: It cannot be written; what was there is untouched.
         """
         with self._locked():
-            found = self._load()
+            found = dict(self.all())
             found |= {consent.path: consent for consent in consents}
             for digest, lines in files.items():
                 write_atomic(self._files(digest), lines.encode())
@@ -109,7 +114,7 @@ class TrustStore:
             BtplugError: It cannot be written.
         """
         with self._locked():
-            found = self._load()
+            found = dict(self.all())
             gone = [found.pop(path) for path in paths if path in found]
             if gone:
                 self._save(found)
@@ -142,6 +147,7 @@ class TrustStore:
             fd = os.open(os.path.join(self._folder, "lock"), flags, 0o600)
         except OSError as exc:
             raise self._unwritable(exc) from exc
+        self._body = None
         try:
             while True:
                 try:
@@ -162,7 +168,7 @@ class TrustStore:
                 raise self._unwritable(exc) from exc
         finally:
             os.close(fd)
-            self._read = None
+            self._body = None
 
     def _unwritable(self, exc: OSError) -> BtplugError:
         return BtplugError(
@@ -185,38 +191,49 @@ class TrustStore:
     def _text(self, blocks: list[_blocks.Block]) -> str:
         # The place is part of it: a store that came with a clone or an archive
         # accepts nothing where it lands.
-        place: _blocks.Block = {"for": [(str(os.geteuid()), self._place())]}
-        body = _blocks.write(_HEAD, [place, *blocks])
-        sum_: _blocks.Block = {"sum": [(sha256(body.encode()),)]}
-        return _blocks.write(_HEAD, [{**place, **sum_}, *blocks])
+        body = _blocks.write(_first(os.path.realpath(self._folder)), blocks)
+        return f"{body}\nsum: {sha256(body.encode())}\n"
 
-    def _place(self) -> str:
-        return os.path.realpath(self._folder)
-
-    def _load(self) -> dict[str, Accepted]:
+    def _checked(self) -> str:
+        """Return the content, once it is known to be what was written here."""
+        if self._body is not None:
+            return self._body
         try:
             content = read_owned(self.path, _MOST)
         except FileNotFoundError:
-            return {}
+            self._body = ""
+            return ""
+        body, _, last = content.rpartition(b"\nsum: ")
+        if last != f"{sha256(body)}\n".encode():
+            raise self._damaged("its sum does not fit its content")
+        text = body.decode("utf-8", "replace")
+        first = text.partition("\n\n")[0].removesuffix("\n")
+        places = (os.path.abspath, os.path.realpath)  # mostly there is no link
+        if all(first != _first(place(self._folder)) for place in places):
+            raise self._damaged("it was made for another folder or user")
+        self._body = text
+        return text
+
+    def _parsed(self, body: str) -> dict[str, Accepted]:
         try:
-            text = content.decode()
-            blocks = _blocks.read(text, _HEAD, _KEYS)
-            if not blocks or _blocks.one(blocks[0], "for") is None:
-                raise BadBlocks("found no first block, expected one")
-            user, place = _blocks.one(blocks[0], "for")
-            if (user, place) != (str(os.geteuid()), self._place()):
-                raise BadBlocks(f"it was made for {place}, by the user {user}")
-            if text != self._text(blocks[1:]):
-                raise BadBlocks("its sum does not fit its content")
-            found = [_accepted(block) for block in blocks[1:]]
+            blocks = _blocks.read(f"{_HEAD}\n\n{body}", _HEAD, _KEYS)
+            found = [_accepted(block) for block in blocks]
         except ValueError as exc:
-            raise TrustError(
-                f"the trust store is damaged ({exc}): nothing in it counts, and "
-                "nothing is added",
-                where=self.path,
-                fix="put back a copy of it, or remove it and trust your plugins again",
-            ) from exc
+            raise self._damaged(str(exc)) from exc
         return {accepted.path: accepted for accepted in found}
+
+    def _damaged(self, reason: str) -> TrustError:
+        return TrustError(
+            f"the trust store is damaged ({reason}): nothing in it counts, and "
+            "nothing is added",
+            where=self.path,
+            fix="put back a copy of it, or remove it and trust your plugins again",
+        )
+
+
+def _first(folder: str) -> str:
+    """Return the first lines of a store that lies in *folder*."""
+    return f"{_HEAD}\nfor: {os.geteuid()} {_blocks.escape(folder)}"
 
 
 def _block(accepted: Accepted) -> _blocks.Block:

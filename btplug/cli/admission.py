@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from btplug._codecache import CodeCache
     from btplug._folders import Folders
     from btplug._lockfile import Entry
-    from btplug._pinned import Pinned
     from btplug.manifest import Manifest
     from btplug.trust import TrustStore
 
@@ -111,17 +110,18 @@ class Gate:
             pin_accountable(manifest)
         if found_now.state != "trusted":
             raise refusal(manifest, found_now, self.store, in_process=here)
-        assert found_now.pinned
+        assert found_now.code
         assert found_now.accepted
         if here and not found_now.accepted.in_process:
             raise refusal(manifest, found_now, self.store, in_process=True)
-        own = self._read(manifest, found_now.pinned)
+        own = _read(found_now.code, manifest)
         if own.manifest.permissions != found_now.accepted.permissions:
             changed = found_now._replace(state="changed")
             raise refusal(own.manifest, changed, self.store, in_process=here)
         return own._replace(confined=not found_now.accepted.in_process)
 
     def _in_plugin_dir(self, manifest: Manifest) -> Admitted:
+        from btplug._codecache import CodeCache
         from btplug._consent import pin_accountable
 
         if manifest.kind == "transport" and not self._in_process:
@@ -131,10 +131,11 @@ class Gate:
                 fix="add --in-process, in front of the command, if you trust its code",
                 plugin=manifest.name,
             )
-        found = self._read(manifest, pin_accountable(manifest))
+        found = _read(CodeCache(self._home, pin_accountable(manifest)), manifest)
         return found._replace(confined=not self._in_process)
 
     def _as_locked(self, manifest: Manifest) -> Admitted:
+        from btplug._codecache import CodeCache
         from btplug._consent import pin_accountable
         from btplug._lockfile import difference, entry_of
         from btplug._pinned import read_folder
@@ -145,7 +146,7 @@ class Gate:
             if shipped
             else pin_accountable(manifest)
         )
-        found = self._read(manifest, pinned)
+        found = _read(CodeCache(self._home, pinned), manifest)
         entry = entry_of(found.manifest, pinned)
         expected = self.locked.get(manifest.name)
         if expected is not None:
@@ -160,10 +161,9 @@ class Gate:
             )
         return found._replace(confined=not shipped)
 
-    def _read(self, manifest: Manifest, pinned: Pinned) -> Admitted:
-        from btplug._codecache import CodeCache
-        from btplug._consent import manifest_in
 
-        code = CodeCache(self._home, pinned)
-        own = manifest_in(code, manifest)
-        return Admitted(own, code, confined=True, digest=pinned.digest)
+def _read(code: CodeCache, manifest: Manifest) -> Admitted:
+    from btplug._consent import manifest_in
+
+    own = manifest_in(code, manifest)
+    return Admitted(own, code, confined=True, digest=code.pinned.digest)

@@ -38,7 +38,7 @@ def command(ctx: click.Context, as_json: bool) -> int:
     else:
         _print(found, host.out)
     broken = [p for p in found["plugins"] if p["state"] == "broken"]
-    broken += [place for place in found["places"] if place["error"]]
+    broken += [row for row in found["places"] + found["trust"] if row["error"]]
     return 4 if broken or found["settings"] else 0
 
 
@@ -66,11 +66,26 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
             settings += _missing_transports(host, str(row["name"]), rows)
     return {
         "versions": _versions(),
+        "trust": [_trust(host)],
         "places": [_place(place) for place in host.finder.places],
         "index": [{"state": index, "path": host.home.cache}],
         "settings": settings,
         "plugins": plugins,
     }
+
+
+def _trust(host: Host) -> dict[str, object]:
+    """Return what was accepted, and what stands for the set of plugins in use."""
+    from btplug._lockfile import fingerprint
+    from btplug.cli.lock import in_use
+
+    found: dict[str, object] = {"accepted": None, "fingerprint": None, "error": None}
+    try:
+        found["accepted"] = len(host.gate.store.all())
+        found["fingerprint"] = fingerprint(in_use(host))
+    except BtplugError as exc:
+        found["error"] = exc.line()
+    return found
 
 
 def _missing_transports(

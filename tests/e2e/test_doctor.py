@@ -23,7 +23,9 @@ def test_doctor_finds_nothing_wrong_where_nothing_is(btplug, it, transport):
 
     found = json.loads(done.stdout)
     assert done.returncode == 0
-    assert list(found) == ["versions", "places", "index", "settings", "plugins"]
+    assert list(found) == [
+        "versions", "trust", "places", "index", "settings", "plugins",
+    ]  # fmt: skip
     versions = {row["name"]: row["version"] for row in found["versions"]}
     assert versions["btplug"] == "0.1.0"
     assert versions["click"]

@@ -31,13 +31,15 @@ class Plugin(btplug.CLIPlugin):
 
 
 @pytest.fixture
-def plugin(make_plugin, home, tmp_path, monkeypatch):
+def plugin(make_plugin, home, tmp_path, monkeypatch, consent):
     """Write a command of the user's whose execute is one line."""
     monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
 
     def write(body, name="it", **manifest):
         code = CODE.replace("BODY", body)
-        return make_plugin(name, code, where=home / "cli_plugins", **manifest)
+        folder = make_plugin(name, code, where=home / "cli_plugins", **manifest)
+        consent()
+        return folder
 
     return write
 

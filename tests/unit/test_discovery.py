@@ -48,9 +48,27 @@ def test_plugins_come_from_these_places_in_this_order(home, monkeypatch, tmp_pat
     ]
 
 
-def test_the_working_directory_is_no_place(make_plugin, monkeypatch, tmp_path):
+def test_the_working_directory_is_the_last_place(make_plugin, monkeypatch, tmp_path):
     make_plugin("greet", where=tmp_path / "work" / "cli_plugins")
     monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("BTPLUG_PLUGIN_PATH", "x")
+
+    assert Finder(folders()).find("greet").source == "project"
+    assert places(folders())[-1] == Place("project", str(tmp_path / "work"))
+
+
+def test_a_working_directory_without_plugins_is_no_place(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    assert "project" not in {place.source for place in places(folders())}
+
+
+def test_the_folder_above_the_working_directory_is_no_place(
+    make_plugin, monkeypatch, tmp_path
+):
+    make_plugin("greet", where=tmp_path / "cli_plugins")
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
 
     assert Finder(folders()).find("greet") is None
 

@@ -35,6 +35,7 @@ EXIT_CODES = {
     "PluginTimeout": 7,
     "PluginDied": 8,
     "Unconfinable": 6,
+    "TrustError": 6,
     "PluginFailed": 1,
     "TransportError": 5,
     "Refused": 5,

@@ -13,12 +13,26 @@ from btplug._discovery import Finder
 from btplug._folders import _STAMP, folders, load_cached, store_cached
 from btplug._index import Listing, Row, as_json
 
-KEYS = ["name", "kind", "version", "summary", "source", "state", "path", "error"]
+KEYS = [
+    "name", "kind", "version", "summary", "source", "state", "trust", "path", "error",
+]  # fmt: skip
 
 
 @pytest.fixture
 def shelf(home):
     return home / "cli_plugins"
+
+
+@pytest.fixture
+def make_plugin(make_plugin, consent):
+    """Write plugins that the operator accepts."""
+
+    def make(*words, **options):
+        folder = make_plugin(*words, **options)
+        consent()
+        return folder
+
+    return make
 
 
 def listing(*plugin_dirs, in_process=False):
@@ -56,7 +70,7 @@ def test_a_good_plugin_is_ready(make_plugin, shelf):
     make_plugin("greet", where=shelf)
 
     assert rows()["greet"] == Row(
-        "greet", "cli", "1.0.0", "Do greet", "user", "ready",
+        "greet", "cli", "1.0.0", "Do greet", "user", "ready", "trusted",
         f"{shelf}/greet/config.yaml", None,
     )  # fmt: skip
 
@@ -67,7 +81,7 @@ def test_a_broken_plugin_is_one_row_with_its_reason(make_plugin, shelf):
 
     assert rows()["good"].state == "ready"
     assert rows()["bad"] == Row(
-        "bad", "cli", None, None, "user", "broken", f"{shelf}/bad/config.yaml",
+        "bad", "cli", None, None, "user", "broken", "untrusted", f"{shelf}/bad/config.yaml",
         f"{shelf}/bad/config.yaml:7: plugin.api: found 2 (int), expected 1, "
         "the plugin API of this btplug; fix: install a version of the plugin, "
         "or of btplug, that fits",
@@ -215,11 +229,11 @@ def test_json_of_a_kind_is_that_of_its_rows(make_plugin, shelf, home):
 
 
 def test_json_keeps_text_readable_and_one_plugin_a_line():
-    row = Row("a", "cli", "1", "表", "user", "ready", "/é", None)
+    row = Row("a", "cli", "1", "表", "user", "ready", "trusted", "/é", None)
 
     assert as_json([row, row]).splitlines()[1] == (
         ' {"name": "a", "kind": "cli", "version": "1", "summary": "表", '
-        '"source": "user", "state": "ready", "path": "/é", "error": null}]'
+        '"source": "user", "state": "ready", "trust": "trusted", "path": "/é", "error": null}]'
     )
 
 
@@ -426,13 +440,15 @@ def test_broken_plugins_are_kept_as_broken(make_plugin, shelf, home):
     assert rows()["bad"].error == first["bad"].error
 
 
-def test_a_mended_plugin_is_ready(make_plugin, shelf, home):
+def test_a_mended_plugin_is_ready(make_plugin, shelf, home, consent):
     folder = make_plugin("bad", where=shelf, api=2)
     settle(home)
     assert states()["bad"] == "broken"
 
     edit(folder / "config.yaml", "api: 2", "api: 1")
 
+    assert states()["bad"] == "untrusted"
+    consent()
     assert states()["bad"] == "ready"
 
 

@@ -1,0 +1,403 @@
+"""The bytes that were checked are the bytes that run, and can be looked at."""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+
+import pytest
+from operating import COMMAND, accept
+
+from btplug._codecache import CodeCache
+from btplug._consent import manifest_in, pin_accountable, verdict
+from btplug._folders import folders
+from btplug._installed import Spot
+from btplug._loader import load, unload
+from btplug.errors import BtplugError
+from btplug.trust import Accepted, TrustStore
+
+
+@pytest.fixture
+def consent():
+    """Accept nothing: that is what is tested here."""
+    return lambda **_: None
+
+
+def spot_of(folder):
+    return Spot(folder.name, "cli", str(folder), "user")
+
+
+def trusted(folder):
+    spot = spot_of(folder)
+    pinned = pin_accountable(spot)
+    own = manifest_in(CodeCache(None, pinned), spot)
+    consent = Accepted(str(folder), own.name, "cli", own.version, pinned.digest, own.permissions)  # fmt: skip
+    TrustStore(folders()).accept(consent, files={})
+
+
+def answer(folder):
+    """Check and load a plugin as a run does; return what its code says."""
+    found = verdict(spot_of(folder), "cli", TrustStore(folders()))
+    if found.state != "trusted":
+        return found.state
+    manifest = manifest_in(found.code, spot_of(folder))
+    try:
+        return load(manifest, found.code)().execute()
+    finally:
+        unload(manifest, found.code)
+
+
+GOOD = "from .words import WORD\n" + COMMAND.replace('"hello"', "WORD")
+
+
+@pytest.fixture
+def it(make_plugin, home):
+    folder = make_plugin("it", GOOD, where=home / "cli_plugins", files={"words.py": "WORD = 'good'\n"})  # fmt: skip
+    trusted(folder)
+    return folder
+
+
+# -- P31
+
+
+@pytest.mark.slow
+def test_a_writer_that_flips_the_files_never_gets_its_bytes_run(it):
+    """At least 1,000 loads, half of them with the compiled code cached."""
+    chance = random.Random(1)
+    stop, flips = threading.Event(), [0]
+    words = {
+        "good": b"WORD = 'good'\n", "evil": b"WORD = 'evil'\n", "long": b"WORD = 'evil' #\n",
+    }  # fmt: skip
+
+    def flip():
+        fd = os.open(it / "words.py", os.O_RDWR)
+        while not stop.is_set():
+            data = words[chance.choice(["good", "good", "evil", "long"])]
+            way = chance.randrange(3)
+            if way == 0:  # in place
+                os.pwrite(fd, data, 0)
+                os.ftruncate(fd, len(data))
+            elif way == 1:  # by another file
+                (it / ".new").write_bytes(data)
+                os.replace(it / ".new", it / "words.py")
+                os.close(fd)
+                fd = os.open(it / "words.py", os.O_RDWR)
+            else:  # with the old times
+                before = os.fstat(fd)
+                os.pwrite(fd, data, 0)
+                os.ftruncate(fd, len(data))
+                os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+            flips[0] += 1
+        os.close(fd)
+
+    writer = threading.Thread(target=flip)
+    seen = {}
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    writer.start()
+    try:
+        for _ in range(1500):
+            try:
+                found = answer(it)
+            except BtplugError as exc:  # it was being replaced
+                found = type(exc).__name__
+            seen[found] = seen.get(found, 0) + 1
+    finally:
+        stop.set()
+        writer.join()
+        sys.setswitchinterval(old)
+
+    assert sum(seen.values()) >= 1000
+    assert "evil" not in seen, seen
+    # The race was one: both sides were seen, many times.
+    assert seen.get("good", 0) > 20, (seen, flips)
+    assert seen.get("changed", 0) > 20, (seen, flips)
+
+
+def test_files_that_change_after_the_check_change_nothing(it):
+    found = verdict(spot_of(it), "cli", TrustStore(folders()))
+    (it / "words.py").write_text("WORD = 'evil'\n")
+    (it / "plugin.py").write_text("raise SystemExit")
+    manifest = manifest_in(found.code, spot_of(it))
+
+    cls = load(manifest, found.code)
+
+    assert cls().execute() == "good"
+    unload(manifest, found.code)
+
+
+# -- the cache of compiled code
+
+
+def cached(home):
+    (path,) = (home / "cache" / "code").iterdir()
+    return path
+
+
+def poisoned(path, key):
+    """Return what an attacker writes who knows the form, and perhaps the key."""
+    import marshal
+
+    from btplug._codecache import _mac
+
+    digest, manifest, codes = marshal.loads(path.read_bytes()[32:])
+    codes["words.py"] = marshal.dumps(compile("WORD = 'evil'", "words.py", "exec"))
+    body = marshal.dumps((digest, manifest, codes))
+    return _mac(str(path), body, key) + body
+
+
+POISON = {
+    "the old head": lambda path: path.read_bytes()[:32] + poisoned(path, b"k")[32:],
+    "another key": lambda path: poisoned(path, os.urandom(32)),
+    "no key": lambda path: poisoned(path, b""),
+    "more behind it": lambda path: path.read_bytes() + b"more",
+    "one bit": lambda path: path.read_bytes()[:-9] + bytes([path.read_bytes()[-9] ^ 4]) + path.read_bytes()[-8:],
+    "half": lambda path: path.read_bytes()[: path.stat().st_size // 2],
+    "nothing": lambda path: b"",
+    "noise": lambda path: os.urandom(4096),
+    "thirty-two bytes": lambda path: b"\0" * 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_a_poisoned_cache_does_not_run(poison, it, home):
+    assert answer(it) == "good"
+    path = cached(home)
+    whole = path.read_bytes()
+
+    path.write_bytes(POISON[poison](path))
+
+    assert answer(it) == "good"
+    assert cached(home).read_bytes() == whole
+
+
+def test_the_poison_would_have_worked_with_the_key(it, home):
+    """The trap is armed: what has the right head is run."""
+    assert answer(it) == "good"
+    path = cached(home)
+
+    path.write_bytes(poisoned(path, (home / "trust" / "key").read_bytes()))
+
+    assert answer(it) == "evil"
+
+
+def test_the_code_of_one_plugin_does_not_stand_for_another(it, home, make_plugin):
+    assert answer(it) == "good"
+    first = cached(home)
+    other = make_plugin("other", GOOD, where=home / "cli_plugins", files={"words.py": "WORD = 'other'\n"})  # fmt: skip
+    trusted(other)
+    assert answer(other) == "other"
+    (second,) = set((home / "cache" / "code").iterdir()) - {first}
+
+    second.write_bytes(first.read_bytes())
+
+    assert answer(other) == "other"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o666])
+def test_a_key_that_others_may_read_is_none(mode, it, home):
+    assert answer(it) == "good"
+    key = home / "trust" / "key"
+    old = key.read_bytes()
+    key.chmod(mode)
+
+    assert answer(it) == "good"
+    assert key.read_bytes() != old
+    assert oct(key.stat().st_mode & 0o777) == "0o600"
+
+
+def test_one_file_is_kept_for_a_plugin_however_often_it_changes(it, home):
+    for number in range(5):
+        (it / "words.py").write_text(f"WORD = {number}\n")
+        trusted(it)
+        assert answer(it) == number
+
+    assert len(list((home / "cache" / "code").iterdir())) == 1
+    assert oct((home / "cache" / "code").stat().st_mode & 0o777) == "0o700"
+
+
+# -- what people and tools see of it
+
+
+FAILING = COMMAND.replace('return "hello"', "from .words import fail\n        fail(7)")
+
+
+@pytest.fixture
+def failing(make_plugin, home, btplug):
+    words = "def fail(number):\n    raise ValueError(number)  # on this line\n"
+    folder = make_plugin("it", FAILING, where=home / "cli_plugins", files={"words.py": words})  # fmt: skip
+    accept(btplug, "it")
+    return folder
+
+
+def test_a_traceback_shows_lines_of_the_source(btplug, failing):
+    for _ in range(2):  # compiled, and from the cache
+        done = btplug("run", "it", BTPLUG_DEBUG="1")
+        assert f'File "{failing / "words.py"}", line 2, in fail' in done.stderr
+        assert "raise ValueError(number)  # on this line" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_debugger_stops_and_lists_the_source(btplug, failing):
+    (failing / "words.py").write_text("def fail(number):\n    breakpoint()\n    return number  # here\n")  # fmt: skip
+    accept(btplug, "it")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "btplug", "--in-process", "--plugin-dir", str(failing.parent.parent), "run", "it"],
+        input="list\np number\nup\np data\ncontinue\n", capture_output=True, text=True, check=False,
+        cwd=failing.parent, timeout=60,
+    )  # fmt: skip
+
+    assert "return number  # here" in done.stdout
+    assert "(Pdb) 7" in done.stdout
+
+
+def test_inspect_and_pkgutil_see_the_source(it):
+    code = """
+    import inspect, pkgutil, sys
+    from importlib import resources
+    from btplug import CLIPlugin
+
+    class Plugin(CLIPlugin):
+        def initialize(self, config): pass
+        def execute(self, data=None):
+            module = sys.modules[__name__]
+            return (
+                inspect.getsource(Plugin.shutdown).strip(),
+                pkgutil.get_data(__name__, "data.txt"),
+                module.__spec__.loader.get_source(__name__) == inspect.getsource(module),
+                resources.files("." .join(__name__.split(".")[:-1]) + ".sub").joinpath("x.txt").read_text(),
+                [p for p in sys.path if "cli_plugins" in p],
+            )
+        def shutdown(self): pass
+    """
+    from textwrap import dedent
+
+    (it / "plugin.py").write_text("from . import sub\n" + dedent(code))
+    (it / "data.txt").write_text("kept")
+    (it / "sub").mkdir()
+    (it / "sub" / "__init__.py").write_text("")
+    (it / "sub" / "x.txt").write_text("beside")
+    trusted(it)
+
+    assert answer(it) == ("def shutdown(self): pass", b"kept", True, "beside", [])
+
+
+# -- installed distributions
+
+
+@pytest.fixture
+def site(make_plugin, tmp_path, monkeypatch):
+    """A distribution as an installer leaves it: RECORD, caches and a script."""
+    site = tmp_path / "site"
+    folder = make_plugin(
+        "it", GOOD.replace(".words", "..words"), where=tmp_path / "built"
+    )
+    (site / "vendor").mkdir(parents=True)
+    folder.rename(site / "vendor" / "inner")
+    for name, text in {
+        "vendor/__init__.py": "", "vendor/inner/__init__.py": "", "vendor/words.py": "WORD = 'good'\n",
+        "vendor/data.bin": "\0", "vendor-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: vendor\nVersion: 1.0\n",
+        "vendor-1.0.dist-info/entry_points.txt": "[btplug.cli_plugins]\nit = vendor.inner\n",
+        "vendor-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
+    }.items():  # fmt: skip
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_text(text)
+    files = [p.relative_to(site) for p in site.rglob("*") if p.is_file()]
+    lines = [f"{path},," for path in files]
+    lines += [
+        "../bin/it,,",
+        "vendor/__pycache__/words.pyc,,",
+        "vendor-1.0.dist-info/RECORD,,",
+    ]
+    (site / "vendor-1.0.dist-info" / "RECORD").write_text("\n".join(lines) + "\n")
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    return site
+
+
+def test_an_installed_plugin_needs_trust_and_runs_what_was_accepted(btplug, site):
+    assert btplug("run", "it").returncode == 6
+    shown = accept(btplug, "it")
+    listed = shown.splitlines()
+    files = [line.split()[0] for line in listed[listed.index("") + 2 :] if line]
+
+    assert files == [
+        "vendor/__init__.py", "vendor/data.bin", "vendor/inner/__init__.py",
+        "vendor/inner/config.yaml", "vendor/inner/plugin.py", "vendor/words.py",
+    ]  # fmt: skip
+    assert btplug("run", "it").stdout == "good\n"
+    assert btplug("run", "it").stdout == "good\n"
+
+
+@pytest.mark.parametrize("name", ["vendor/words.py", "vendor/data.bin", "vendor/inner/config.yaml"])  # fmt: skip
+def test_an_upgraded_distribution_is_asked_about_again(name, btplug, site):
+    accept(btplug, "it")
+    (site / name).write_text((site / name).read_text() + "# more\n")
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 6
+    assert f"it has changed since it was trusted: changed {name}" in done.stderr
+
+
+def test_caches_scripts_and_strangers_do_not_count(btplug, site, tmp_path):
+    accept(btplug, "it")
+    tag = sys.implementation.cache_tag
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "it").write_text("other")
+    (site / "vendor-1.0.dist-info" / "INSTALLER").write_text("another")
+    import py_compile
+
+    evil = tmp_path / "evil.py"
+    evil.write_text("WORD = 'evil'\n")
+    py_compile.compile(
+        str(evil), str(site / "vendor" / "__pycache__" / f"words.{tag}.pyc"), doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )  # fmt: skip
+
+    assert btplug("run", "it").stdout == "good\n"
+
+
+def test_a_module_that_was_never_installed_is_not_imported(btplug, site):
+    accept(btplug, "it")
+    (site / "vendor" / "words").mkdir()
+    (site / "vendor" / "words" / "__init__.py").write_text("WORD = 'evil'\n")
+
+    assert btplug("run", "it").stdout == "good\n"
+
+
+@pytest.mark.parametrize("how", ["gone", "a link", "a folder"])
+def test_a_file_that_is_none_any_more_is_named(how, btplug, site):
+    accept(btplug, "it")
+    path = site / "vendor" / "data.bin"
+    path.unlink()
+    if how == "a link":
+        path.symlink_to("/etc/passwd")
+    elif how == "a folder":
+        path.mkdir()
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 4
+    assert f"where: {path}\n" in done.stderr
+    assert "in the distribution, expected" in done.stderr
+
+
+def test_compiled_modules_are_pinned_for_their_system(btplug, site):
+    record = site / "vendor-1.0.dist-info" / "RECORD"
+    (site / "vendor" / "fast.so").write_bytes(b"\x7fELF")
+    record.write_text(record.read_text() + "vendor/fast.so,,\n")
+    (site / "vendor-1.0.dist-info" / "WHEEL").write_text(
+        "Tag: cp311-cp311-linux_x86_64\n"
+    )
+    accept(btplug, "it")
+    btplug("lock")
+
+    from pathlib import Path
+
+    lock = Path(site.parent / "btplug.lock").read_text()
+    assert " cp311-cp311-linux_x86_64\n" in lock
+    assert "source: installed vendor 1.0\n" in lock
+    assert btplug("--locked", "run", "it").stdout == "good\n"

@@ -1,0 +1,382 @@
+"""Nothing runs that the operator has not accepted, and only as it was accepted."""
+
+import json
+import os
+import pty
+import shlex
+import subprocess
+
+import pytest
+from operating import COMMAND, MARK, accept, row_of
+
+
+@pytest.fixture
+def consent():
+    """Accept nothing: that is what is tested here."""
+    return lambda **_: None
+
+
+@pytest.fixture
+def marks(tmp_path, monkeypatch):
+    path = tmp_path / "marks"
+    path.touch()
+    monkeypatch.setenv("MARKS", str(path))
+    return lambda: path.read_text().splitlines()
+
+
+@pytest.fixture
+def it(make_plugin, home, marks):
+    """A command of the user's that leaves a mark when its code runs."""
+    return make_plugin("it", MARK + COMMAND, where=home / "cli_plugins")
+
+
+def test_what_nobody_accepted_is_refused_with_the_command_that_would(btplug, it, marks):
+    done = btplug("run", "it")
+
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr == (
+        "btplug: error: it is not trusted: nobody has accepted its code here\n"
+        f"  where: {it}\n"
+        "  fix:   look at it, and accept it with: btplug trust it\n"
+    )
+    assert marks() == []
+
+
+@pytest.mark.parametrize("words", [["it"], ["run", "it", "--help"], ["info", "it", "--schema"], ["info", "it", "--options"]])  # fmt: skip
+def test_every_way_to_load_it_asks_for_consent(words, btplug, it, marks):
+    assert btplug(*words).returncode == 6
+    assert marks() == []
+
+
+def test_what_was_accepted_runs_and_what_was_taken_back_does_not(btplug, it, marks):
+    accept(btplug, "it")
+    assert btplug("run", "it").stdout == "hello\n"
+
+    assert btplug("untrust", "it").returncode == 0
+    assert btplug("run", "it").returncode == 6
+    assert marks() == ["ran"]
+
+
+def test_trust_shows_what_is_to_be_accepted(btplug, make_plugin, home):
+    folder = make_plugin(
+        "it", where=home / "cli_plugins",
+        permissions="{network: any, read: [arguments, /srv/a b], write: [state]}",
+    )  # fmt: skip
+
+    shown = btplug("trust", "it").stdout
+
+    facts = dict(line.split(None, 1) for line in shown.splitlines() if " " in line)
+    assert facts["path"] == str(folder)
+    assert facts["owner"].endswith("mode 0755")
+    assert facts["network"] == "any"
+    assert facts["read"] == "arguments /srv/a b"
+    assert facts["write"] == "state"
+    assert facts["digest"].startswith("h1:")
+    assert facts["before"] == "nothing was accepted here"
+    assert int(facts["plugin.py"]) == (folder / "plugin.py").stat().st_size
+    assert int(facts["config.yaml"]) == (folder / "config.yaml").stat().st_size
+
+
+def test_without_a_terminal_only_the_digest_accepts(btplug, it, marks):
+    done = btplug("trust", "it", input="it\n")
+
+    assert done.returncode == 6
+    assert "btplug: error: nobody can be asked: nothing was accepted\n" in done.stderr
+    assert btplug("run", "it").returncode == 6
+
+    wrong = btplug("trust", "it", "--digest", "h1:" + "0" * 64)
+    assert wrong.returncode == 6
+    assert "expected h1:000" in wrong.stderr
+    assert btplug("run", "it").returncode == 6
+
+
+def typed(btplug, answer, *words):
+    """Run btplug on a terminal, on which *answer* is typed; return code and text."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [str(btplug.script), *words], stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    os.write(ours, f"{answer}\n".encode())
+    text = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(ours)
+    return process.wait(30), text.decode()
+
+
+def test_on_a_terminal_the_name_is_typed(btplug, it):
+    code, text = typed(btplug, "it", "trust", "it")
+
+    assert code == 0, text
+    assert "To accept exactly this, type 'it'" in text
+    assert btplug("run", "it").stdout == "hello\n"
+
+
+@pytest.mark.parametrize("answer", ["", "y", "yes", "IT", "it in process"])
+def test_anything_else_that_is_typed_accepts_nothing(answer, btplug, it):
+    code, text = typed(btplug, answer, "trust", "it")
+
+    assert code == 6
+    assert "nothing was accepted" in text
+    assert btplug("run", "it").returncode == 6
+
+
+def test_in_process_is_a_consent_with_words_of_its_own(btplug, it):
+    code, text = typed(btplug, "it", "trust", "--in-process", "it")
+    assert code == 6
+    assert "can do all that you can do" in text
+
+    code, text = typed(btplug, "it in process", "trust", "--in-process", "it")
+    assert code == 0, text
+    listed = json.loads(btplug("trust", "--list", "--json").stdout)
+    assert [(row["name"], row["in_process"]) for row in listed] == [("it", True)]
+
+
+# -- P32: edited after it was accepted
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+EDITS = {
+    "code": (lambda f: edit(f / "plugin.py", "hello", "h4cked"), "changed plugin.py"),
+    "new file": (lambda f: (f / "more.py").write_text(""), "new more.py"),
+    "new folder": (lambda f: ((f / "a").mkdir(), (f / "a/b.py").write_text("")), "new a/b.py"),
+    "data": (lambda f: (f / "data.txt").write_text("other"), "changed data.txt"),
+    "removed": (lambda f: (f / "data.txt").unlink(), "removed data.txt"),
+    "renamed": (lambda f: (f / "data.txt").rename(f / "d.txt"), "new d.txt; removed data.txt"),
+    "permissions": (
+        lambda f: edit(f / "config.yaml", "api: 1", "api: 1\n  permissions: {network: any}"),
+        "changed config.yaml; permissions network none -> any",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_what_changed_is_refused_and_named(what, btplug, it, marks):
+    (it / "data.txt").write_text("some")
+    accept(btplug, "it")
+    change, words = EDITS[what]
+
+    change(it)
+
+    done = btplug("run", "it")
+    assert done.returncode == 6
+    assert done.stderr == (
+        f"btplug: error: it has changed since it was trusted: {words}\n"
+        f"  where: {it}\n"
+        "  fix:   look at it, and accept it with: btplug trust it\n"
+    )
+    assert marks() == []
+    row = row_of(btplug, "it")
+    assert (row["state"], row["trust"]) == ("changed", "changed")
+    assert f"before       {words}" in btplug("trust", "it").stdout.replace(
+        "before      ", "before       "
+    )
+
+
+def test_a_changed_configuration_points_to_config_set(btplug, make_plugin, home):
+    folder = make_plugin("it", where=home / "cli_plugins", config="x: 1")
+    accept(btplug, "it")
+
+    edit(folder / "config.yaml", "x: 1", "x: 2")
+
+    assert "btplug config set it.KEY VALUE" in btplug("run", "it").stderr
+    edit(folder / "config.yaml", "x: 2", "x: 1")
+    assert btplug("config", "set", "it.x", "2").returncode == 0
+    assert "x" in btplug("config", "show", "it").stdout
+    assert row_of(btplug, "it")["trust"] == "trusted"
+
+
+@pytest.mark.parametrize("back", ["the old bytes", "the old bytes, other times"])
+def test_the_old_bytes_are_trusted_again(back, btplug, it):
+    accept(btplug, "it")
+    old = (it / "plugin.py").read_bytes()
+    (it / "plugin.py").write_text("raise SystemExit")
+    assert btplug("run", "it").returncode == 6
+
+    (it / "plugin.py").write_bytes(old)
+    if "times" in back:
+        os.utime(it / "plugin.py", (1, 1))
+
+    assert btplug("run", "it").stdout == "hello\n"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o622, 0o602])
+def test_a_file_that_others_may_write_is_refused_with_the_chmod(
+    mode, btplug, it, marks
+):
+    accept(btplug, "it")
+    (it / "plugin.py").chmod(mode)
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 6
+    assert f"(mode {mode:04o}), expected root or you alone" in done.stderr
+    command = done.stderr.partition("fix:   ")[2]
+    subprocess.run(shlex.split(command), check=True)
+    assert btplug("run", "it").stdout == "hello\n"
+    assert marks() == ["ran"]
+
+
+def test_a_folder_on_the_way_that_others_may_write_is_named(btplug, it, home):
+    accept(btplug, "it")
+    (home / "cli_plugins").chmod(0o777)
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 6
+    assert f"where: {home / 'cli_plugins'}\n" in done.stderr
+    assert "may be written by everybody (mode 0777)" in done.stderr
+    assert f"chmod go-w {home / 'cli_plugins'}\n" in done.stderr
+
+
+def test_a_sticky_folder_on_the_way_is_safe_to_walk_through(btplug, it, home):
+    """As /tmp is: what is mine in it, nobody else can replace."""
+    (home / "cli_plugins").chmod(0o1777)
+
+    accept(btplug, "it")
+    assert btplug("run", "it").stdout == "hello\n"
+
+    it.chmod(0o1777)
+    assert btplug("run", "it").returncode == 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("name", [".", "plugin.py"])
+def test_what_belongs_to_somebody_else_is_refused(name, btplug, it):
+    accept(btplug, "it")
+    os.chown(it / name, 12345, 12345)
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 6
+    assert "belongs to the user 12345, expected root or you" in done.stderr
+
+
+def test_another_plugin_under_the_same_name_is_not_trusted(btplug, it, make_plugin, home, marks):  # fmt: skip
+    accept(btplug, "it")
+    other = home / "elsewhere"
+    make_plugin("it", MARK + COMMAND, where=other / "cli_plugins")
+
+    done = btplug("--plugin-dir", other, "list", "--json")
+    assert done.returncode == 0
+    it.rename(home / "away")
+    assert btplug("run", "it", BTPLUG_PLUGIN_PATH=str(other)).returncode == 6
+    assert marks() == []
+
+
+# -- what can grant no trust
+
+
+@pytest.mark.parametrize(
+    "line", ["trust: true", "trusted: yes", "sandbox: none", "in_process: true", "paths: [/]", "env: {A: b}", "command: [sh]"]
+)  # fmt: skip
+def test_a_manifest_cannot_grant_itself_anything(
+    line, btplug, make_plugin, home, marks
+):
+    """P33."""
+    make_plugin("good", where=home / "cli_plugins")
+    accept(btplug, "good")
+    store = home / "trust" / "accepted"
+    before = store.read_bytes()
+    key, _, value = line.partition(": ")
+    make_plugin("bad", MARK + COMMAND, where=home / "cli_plugins", **{key: value})
+
+    done = btplug("run", "bad")
+
+    assert done.returncode == 4
+    assert f"plugin.{key}: found an unknown key" in done.stderr
+    assert btplug("trust", "bad").returncode == 4
+    assert store.read_bytes() == before
+    assert marks() == []
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"BTPLUG_TRUST": "1"}, {"BTPLUG_IN_PROCESS": "1"}, {"BTPLUG_IT__TRUST": "1"},
+        {"BTPLUG_LOCKED": "1"}, {"BTPLUG_PLUGIN_DIR": "PLACE"}, {"BTPLUG_DEBUG": "1"},
+        {"BTPLUG_LOCK": "btplug.lock"},
+    ],
+)  # fmt: skip
+def test_no_variable_grants_trust(env, btplug, it, marks):
+    place = str(it.parent)
+
+    done = btplug("run", "it", **{k: v.replace("PLACE", place) for k, v in env.items()})
+
+    assert done.returncode == 6
+    assert marks() == []
+
+
+def test_a_store_that_was_carried_here_accepts_nothing(
+    btplug, it, home, tmp_path, marks
+):
+    """A cloned folder with a store in it, and a variable that points there."""
+    accept(btplug, "it")
+    home.rename(tmp_path / "carried")
+
+    done = btplug("run", "it", BTPLUG_HOME=str(tmp_path / "carried"))
+
+    assert done.returncode == 6
+    assert "it was made for another folder or user" in done.stderr
+    assert marks() == []
+
+
+def test_a_transport_needs_the_consent_for_this_process(
+    btplug, make_plugin, home, marks
+):
+    make_plugin(
+        "wire", MARK + "from btplug import TransportPlugin\n", kind="transport",
+        where=home / "transport_plugins",
+    )  # fmt: skip
+    make_plugin("it", where=home / "cli_plugins", transports="[wire]")
+    accept(btplug, "it")
+
+    done = btplug("run", "it")
+    assert done.returncode == 6
+    assert "with: btplug trust --in-process wire" in done.stderr
+    refused = btplug("trust", "wire")
+    assert refused.returncode == 2
+    assert "give it with: btplug trust --in-process wire" in refused.stderr
+    assert marks() == []
+
+
+def test_an_untrusted_transport_that_nobody_names_costs_nothing(btplug, make_plugin, home, marks):  # fmt: skip
+    make_plugin("wire", MARK, kind="transport", where=home / "transport_plugins")
+    make_plugin("it", where=home / "cli_plugins", transports=None)
+    accept(btplug, "it")
+
+    done = btplug("run", "it")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert marks() == []
+
+
+def test_a_plugin_dir_is_consent_for_one_call(btplug, make_plugin, tmp_path, marks):
+    make_plugin("one", MARK + COMMAND, where=tmp_path / "given")
+
+    assert btplug("--plugin-dir", tmp_path / "given", "run", "one").returncode == 0
+    assert btplug("run", "one").returncode == 3
+    assert btplug("trust", "--list", "--json").stdout == "[]\n"
+    assert marks() == ["ran"]
+
+
+def test_what_is_shipped_needs_no_consent(btplug, tmp_path):
+    (tmp_path / "rows.json").write_text('[{"a": 1}]')
+
+    assert btplug("run", "table-display", "rows.json").returncode == 0
+    refused = btplug("trust", "table-display")
+    assert refused.returncode == 2
+    assert "comes with btplug, and needs no trust" in refused.stderr
+    assert row_of(btplug, "table-display")["trust"] == "shipped"

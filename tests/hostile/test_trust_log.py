@@ -1,0 +1,178 @@
+"""Each run leaves one line, whatever became of it, and never a secret."""
+
+import json
+import subprocess
+import time
+
+import pytest
+from operating import COMMAND, accept
+
+from btplug import _runs
+from btplug._folders import folders
+
+RUN = _runs.Run("2026-01-01T00:00:00.000Z", "run it", "it", "1", "user", "0", None, None, "done", 0, 0.1)  # fmt: skip
+
+
+@pytest.fixture
+def consent():
+    """Accept nothing: that is what is tested here."""
+    return lambda **_: None
+
+
+@pytest.fixture
+def it(make_plugin, home):
+    return make_plugin("it", COMMAND, where=home / "cli_plugins", config="token: x")
+
+
+def runs(btplug, *words):
+    done = btplug("log", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.lines]
+
+
+def test_a_run_leaves_one_line(btplug, it, home):
+    btplug("run", "it")
+    accept(btplug, "it")
+    btplug("run", "it")
+    btplug("it")
+    btplug("run", "its")
+    btplug("run", "it", "--help")
+    btplug("list")
+
+    found = runs(btplug)
+
+    assert [(r["plugin"], r["command"], r["result"], r["exit_code"]) for r in found] == [
+        ("it", "run it", "refused", 6), ("it", "run it", "done", 0), ("it", "run it", "done", 0),
+    ]  # fmt: skip
+    digest = json.loads(btplug("trust", "--list", "--json").stdout)[0]["digest"]
+    assert [r["digest"] for r in found] == [None, digest, digest]
+    assert set(found[0]) == set(_runs.Run._fields)
+    assert found[1]["version"] == "1.0.0"
+    assert found[1]["source"] == "user"
+    assert found[1]["hosts"] == []
+    assert found[1]["seconds"] > 0
+    path = home / "state" / "_runs" / "runs.jsonl"
+    assert oct(path.stat().st_mode & 0o777) == "0o600"
+    assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
+
+
+def test_nothing_that_was_typed_is_kept(btplug, it, home):
+    accept(btplug, "it")
+
+    btplug("run", "--set", "token=hush-1", "it", "hush-2", "--token=hush-3")
+    btplug("run", "it", BTPLUG_IT__TOKEN="hush-4")
+
+    assert len(runs(btplug)) == 2
+    assert "hush" not in (home / "state" / "_runs" / "runs.jsonl").read_text()
+
+
+def test_runs_are_asked_for_by_plugin_and_time(btplug, it, home):
+    home.mkdir(exist_ok=True)
+    for name, moment in (("it", "2020-01-01T00:00:00.000Z"), ("b", "2020-06-01T00:00:00.000Z")):  # fmt: skip
+        _runs.append(folders(), RUN._replace(time=moment, plugin=name))
+    accept(btplug, "it")
+    btplug("run", "it")
+
+    assert [r["plugin"] for r in runs(btplug)] == ["it", "b", "it"]
+    assert next(r["time"][:4] for r in runs(btplug, "--plugin", "it")) == "2020"
+    assert len(runs(btplug, "--plugin", "it", "--since", "1h")) == 1
+    assert len(runs(btplug, "--since", "2020-03-01")) == 2
+    assert "it" in btplug("log").stdout
+    wrong = btplug("log", "--since", "soon")
+    assert wrong.returncode == 2
+    assert "--since: found 'soon', expected a date or an age" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "result", "code"),
+    [
+        ("raise ValueError('hush')", "failed", 1),
+        ("import btplug; raise btplug.PluginExit(42)", "failed", 42),
+        ("raise KeyboardInterrupt", "interrupted", 130),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "terminated", 143),
+    ],
+)
+def test_a_run_that_fails_is_logged_too(body, result, code, btplug, make_plugin, home):
+    make_plugin(
+        "it", COMMAND.replace('return "hello"', body), where=home / "cli_plugins"
+    )
+    accept(btplug, "it")
+
+    assert btplug("run", "it").returncode == code
+    assert [(r["result"], r["exit_code"]) for r in runs(btplug)] == [(result, code)]
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_leave_whole_lines(btplug, it):
+    accept(btplug, "it")
+
+    started = [
+        subprocess.Popen([str(btplug.script), "run", "it"], stdout=subprocess.DEVNULL)
+        for _ in range(20)
+    ]
+    for process in started:
+        process.wait(60)
+
+    assert len(runs(btplug)) == 20
+
+
+def test_the_log_is_bounded_and_keeps_what_is_new(home, monkeypatch):
+    monkeypatch.setattr(_runs, "MOST", 2000)
+    for number in range(100):
+        _runs.append(folders(), RUN._replace(version=str(number)))
+
+    found = [run["version"] for run in _runs.read_runs(folders())]
+    sizes = [p.stat().st_size for p in (home / "state" / "_runs").iterdir()]
+    assert found == [str(n) for n in range(100 - len(found), 100)]
+    assert len(found) > 8
+    assert len(sizes) == 2
+    assert max(sizes) <= 2000
+
+
+def test_damaged_lines_are_left_out(btplug, home):
+    _runs.append(folders(), RUN)
+    path = home / "state" / "_runs" / "runs.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"time": "2026", "plug\n\xff\xfe\n[1]\n{}\n\n')
+    _runs.append(folders(), RUN)
+
+    assert len(runs(btplug)) == 2
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "read-only"])
+def test_a_log_that_cannot_be_written_stops_no_run(kind, btplug, it, home):
+    import os
+
+    accept(btplug, "it")
+    place = home / "state" / "_runs"
+    place.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(place / "runs.jsonl")
+    elif kind == "folder":
+        (place / "runs.jsonl").mkdir()
+    else:
+        place.rmdir()
+        place.write_text("")
+
+    begun = time.monotonic()
+    done = btplug("run", "it", timeout=20)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+    assert time.monotonic() - begun < 15
+
+
+def test_a_shipped_plugin_is_logged_with_the_version_of_btplug(btplug, tmp_path):
+    (tmp_path / "rows.json").write_text('[{"a": 1}]')
+    btplug("run", "table-display", "rows.json")
+
+    (run,) = runs(btplug)
+    assert (run["source"], run["digest"], run["btplug"]) == ("shipped", None, "0.1.0")
+
+
+def test_a_locked_run_has_the_fingerprint_of_the_lock(btplug, it):
+    accept(btplug, "it")
+    fingerprint = btplug("lock").stdout.strip()
+
+    btplug("--locked", "run", "it")
+
+    assert runs(btplug)[-1]["fingerprint"] == fingerprint

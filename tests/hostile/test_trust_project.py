@@ -1,0 +1,158 @@
+"""A working directory is listed, and inert until the operator accepts it."""
+
+import json
+import sys
+
+import pytest
+from operating import COMMAND, MARK, accept, row_of
+
+CONFIGURED = COMMAND.replace(
+    'return "hello"', "return self.config.word"
+).replace(
+    "class Plugin(CLIPlugin):",
+    "from dataclasses import dataclass\n\n@dataclass\nclass Config:\n    word: str = 'default'\n\n"
+    "class Plugin(CLIPlugin):\n    Config = Config\n",
+)  # fmt: skip
+INERT = (
+    "btplug: warning: btplug.yaml is not trusted: what it sets has no effect "
+    "(look at it, and accept it with: btplug trust .)\n"
+)
+
+
+@pytest.fixture
+def consent():
+    """Accept nothing: that is what is tested here."""
+    return lambda **_: None
+
+
+@pytest.fixture
+def project(make_plugin, tmp_path, monkeypatch):
+    """A clone with settings, a command and a transport."""
+    monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
+    (tmp_path / "marks").touch()
+    (tmp_path / "btplug.yaml").write_text("plugins:\n  it: {word: project}\n")
+    make_plugin("it", MARK + CONFIGURED, where=tmp_path / "cli_plugins")
+    make_plugin("wire", MARK, kind="transport", where=tmp_path / "transport_plugins")
+    return tmp_path
+
+
+def marks(project):
+    return (project / "marks").read_text().splitlines()
+
+
+def test_a_clone_is_listed_and_nothing_of_it_runs(btplug, project):
+    rows = {row["name"]: row for row in json.loads(btplug("list", "--json").stdout)}
+
+    for name, words in (("it", ""), ("wire", "--in-process ")):
+        row = rows[name]
+        assert (row["source"], row["state"], row["trust"]) == ("project", "untrusted", "untrusted")  # fmt: skip
+        assert row["error"] == f"accept it with: btplug trust {words}{name}"
+    for words in ("--help", "run --help", "info it", "doctor", "config show it", "run table-display x"):  # fmt: skip
+        btplug(*words.split())
+    assert btplug("run", "it").returncode == 6
+    assert marks(project) == []
+
+
+def test_settings_of_an_untrusted_project_have_no_effect_and_one_line(
+    btplug, project, make_plugin, home
+):
+    make_plugin("mine", CONFIGURED, where=home / "cli_plugins")
+    (project / "btplug.yaml").write_text("plugins: {mine: {word: project}}\n")
+    accept(btplug, "mine")
+
+    before = btplug("run", "mine")
+    assert (before.stdout, before.stderr) == ("default\n", INERT)
+
+    accept(btplug, ".")
+    after = btplug("run", "mine")
+    assert (after.stdout, after.stderr) == ("project\n", "")
+    shown = json.loads(btplug("config", "show", "mine", "--json").stdout)
+    assert shown[0]["origin"] == f"{project / 'btplug.yaml'}:1"
+
+    (project / "btplug.yaml").write_text("plugins: {mine: {word: evil}}\n")
+    changed = btplug("run", "mine")
+    assert changed.stdout == "default\n"
+    assert "btplug.yaml has changed since it was trusted" in changed.stderr
+
+
+def test_trust_of_a_folder_covers_its_settings_and_plugins(btplug, project):
+    shown = accept(btplug, "--in-process", ".")
+
+    assert "btplug.yaml" in shown
+    listed = json.loads(btplug("trust", "--list", "--json").stdout)
+    assert [(row["name"], row["kind"], row["in_process"]) for row in listed] == [
+        (project.name, "settings", False), ("it", "cli", False), ("wire", "transport", True),
+    ]  # fmt: skip
+    assert btplug("run", "it").stdout == "project\n"
+    assert btplug("untrust", ".").returncode == 0
+    assert btplug("run", "it").returncode == 6
+
+
+def test_the_settings_come_before_the_users_and_behind_the_environment(btplug, project, home):  # fmt: skip
+    accept(btplug, "--in-process", ".")
+    btplug("config", "set", "it.word", "user")
+
+    assert btplug("run", "it").stdout == "project\n"
+    assert btplug("run", "it", BTPLUG_IT__WORD="env").stdout == "env\n"
+    assert btplug("run", "--set", "word=set", "it").stdout == "set\n"
+
+
+def test_settings_of_a_folder_above_are_none(btplug, project, run_in):
+    (project / "inner").mkdir()
+    accept(btplug, "--in-process", ".")
+
+    done = run_in(project / "inner", "config", "show", "it")
+
+    assert done.returncode == 3
+    assert "btplug.yaml" not in done.stderr
+
+
+@pytest.fixture
+def run_in(btplug):
+    import subprocess
+
+    def run(folder, *words):
+        return subprocess.run(
+            [str(btplug.script), *words], cwd=folder, capture_output=True, text=True, check=False
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_settings_that_are_no_file_are_left_alone(
+    kind, btplug, project, make_plugin, home
+):
+    import os
+
+    make_plugin("mine", where=home / "cli_plugins")
+    accept(btplug, "mine")
+    path = project / "btplug.yaml"
+    path.unlink()
+    {"pipe": lambda: os.mkfifo(path), "link": lambda: path.symlink_to("/etc/passwd"), "folder": path.mkdir}[kind]()  # fmt: skip
+
+    done = btplug("run", "mine", timeout=20)
+
+    assert (done.returncode, done.stderr) == (0, INERT)
+    assert btplug("trust", ".", timeout=20).returncode == 6
+
+
+def test_what_lies_beside_is_not_imported(btplug, project, make_plugin, home):
+    """P35: modules that would be found first, were the working directory a place."""
+    make_plugin("mine", "import json\n" + COMMAND, where=home / "cli_plugins")
+    accept(btplug, "mine")
+    for name in (
+        "json.py",
+        "btplug/__init__.py",
+        "sitecustomize.py",
+        "_btplug.py",
+        "plugin.py",
+    ):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text(MARK)
+    (project / ".env").write_text("BTPLUG_TRUST=1\n")
+
+    assert btplug("run", "mine").stdout == "hello\n"
+    assert marks(project) == []
+    assert sys.executable
+    assert row_of(btplug, "mine")["source"] == "user"
