@@ -255,7 +255,7 @@ def test_a_users_file_is_read_by_owner_with_lines(user):
     }
 
 
-KNOWN = "log_file, log_level, start_limit, stop_limit, plugins"
+KNOWN = "log_file, log_level, run_limit, start_limit, stop_limit, plugins"
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_config_set_refuses_a_key_that_is_none(home, key, text):
 
     assert caught.value.what == (
         f"found the key {key!r}, expected PLUGIN.KEY or one of "
-        "log_file, log_level, start_limit, stop_limit"
+        "log_file, log_level, run_limit, start_limit, stop_limit"
     )
     assert caught.value.fix
     assert not home.exists(), "nothing may be written"
