@@ -380,3 +380,32 @@ def test_what_is_shipped_needs_no_consent(btplug, tmp_path):
     assert refused.returncode == 2
     assert "comes with btplug, and needs no trust" in refused.stderr
     assert row_of(btplug, "table-display")["trust"] == "shipped"
+
+
+def test_a_consent_to_run_confined_starts_no_transport(
+    btplug, make_plugin, home, marks
+):
+    """However it came into the store: nothing confines a transport."""
+    from btplug._consent import pin_accountable
+    from btplug._folders import folders
+    from btplug._installed import Spot
+    from btplug.trust import Accepted, TrustStore
+
+    folder = make_plugin(
+        "wire", MARK, kind="transport", where=home / "transport_plugins"
+    )
+    make_plugin("it", where=home / "cli_plugins", transports="[wire]")
+    accept(btplug, "it")
+    digest = pin_accountable(Spot("wire", "transport", str(folder), "user")).digest
+    consent = Accepted(str(folder), "wire", "transport", "1.0.0", digest)
+    TrustStore(folders()).accept(consent, files={})
+
+    done = btplug("run", "it")
+
+    assert done.returncode == 6
+    assert (
+        "wire is trusted when confined, and would run in btplug's own process"
+        in done.stderr
+    )
+    assert "with: btplug trust --in-process wire" in done.stderr
+    assert marks() == []
