@@ -80,7 +80,7 @@ def test_a_plugin_called_like_a_built_in_command_does_not_replace_it(btplug, mak
     assert btplug("run", "trust").returncode == 6
     accept(btplug, "trust")
     assert btplug("run", "trust").stdout == "hello\n"
-    assert marks() == ["ran"]
+    assert marks() == []  # it runs confined, and can leave none
 
 
 def test_an_earlier_place_wins_and_consent_does_not_move_along(btplug, make_plugin, it, tmp_path, marks):  # fmt: skip
@@ -238,7 +238,7 @@ def test_a_poisoned_pycache_is_ignored(mode, btplug, it, tmp_path, marks):
     target.write_bytes(data)
 
     assert btplug("run", "it").stdout == "hello\n"
-    assert marks() == ["ran"]
+    assert marks() == []  # it runs confined, and can leave none
 
 
 def test_the_poison_would_have_worked(it, tmp_path, marks):
@@ -267,7 +267,7 @@ def test_a_pth_file_and_a_package_of_a_known_name_do_nothing(btplug, it, marks):
     accept(btplug, "it")
 
     assert btplug("run", "it").stdout == "hello\n"
-    assert marks() == ["ran"]
+    assert marks() == []  # it runs confined, and can leave none
 
 
 def test_nothing_is_written_into_the_folder(btplug, it):
