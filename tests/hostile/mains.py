@@ -141,7 +141,10 @@ def leave_a_maze(channel, _):
             pass
         os.chdir("x" * 20)
         depth += 1
-    os.mkdir("locked", 0)
+    os.mkdir("locked")
+    os.mkdir("locked/inner")
+    os.umask(0o777)  # it may not chmod, but what it makes can be without rights
+    os.mkdir("shut")
     channel.send(Frame(Kind.RESULT, str(depth).encode()))
 
 
