@@ -139,7 +139,9 @@ class Outcomes:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        # A loop over it that was left early; this may run in the midst of anything.
+        if not self._over:
+            self._line.abandon(self._flow)
 
 
 class AsyncOutcomes:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MOST_CALLS = 64  # at once
 MOST_BODY = 64 * 1024 * 1024  # bytes of a message that is sent whole
 _MOST_BODIES = 256 * 1024 * 1024  # of all of them together
+_GRACE = 0.5  # seconds for calls to let go of what they hold
 _MOST_REACHED = 1000  # hosts that are remembered
 
 
@@ -56,6 +57,7 @@ class Broker:
         self._ask = unpacker(Ask)
         self._threads = Threads(MOST_CALLS, "btplug broker")
         self._lock = threading.Lock()
+        self._over = threading.Condition()
         self._bodies = 0
 
     def take(self, frame: Frame) -> None:
@@ -77,9 +79,11 @@ class Broker:
             raise BadFrame(f"a frame of the kind {frame.kind.name}, expected a call")
 
     def close(self) -> None:
-        """End all calls; what a transport is in the midst of ends by itself."""
+        """End all calls, and give them a moment; the others end by themselves."""
         for flow in list(self._calls.values()):
             flow.close(_unwanted())
+        with self._over:
+            self._over.wait_for(lambda: not self._calls, _GRACE)
         self._threads.close()
 
     def _begin(self, frame: Frame) -> None:
@@ -106,7 +110,9 @@ class Broker:
             if not flow.closed:
                 flow.post(Kind.FAILURE, packed(Fault.of(exc)))
         finally:
-            self._calls.pop(flow.number, None)
+            with self._over:
+                self._calls.pop(flow.number, None)
+                self._over.notify_all()
 
     def _carry(self, flow: Flow, ask: Ask) -> None:
         transport = self._transports.get(ask.transport)

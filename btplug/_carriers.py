@@ -36,6 +36,7 @@ class _Awaited:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
         self._changed = asyncio.Event()
+        self._cancelled = False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -45,13 +46,14 @@ class _Awaited:
         def look() -> None:
             self._changed.set()
             # Whatever it waits for: it may be the head of a reply.
-            if self._flow.closed:
+            # Once: what it lets go of then must not be interrupted.
+            if self._flow.closed and not self._cancelled:
+                self._cancelled = True
                 task.cancel()
 
         self._flow.changed = lambda: loop.call_soon_threadsafe(look)
         try:
-            if self._flow.closed:
-                task.cancel()
+            look()
             yield
         finally:
             self._flow.changed = None

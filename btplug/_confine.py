@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -25,6 +26,7 @@ _PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38  # of prctl
 _CAPABILITIES = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)  # version, own pid
 KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "NO_COLOR", "COLUMNS")
 _AF_UNIX, _AF_INET, _STREAM = 1, 2, 1
+_HEAPS, _STACK = 4, 2 * 1024 * 1024
 _CHANNEL = 3  # its descriptor in an interpreter of its own
 
 
@@ -166,6 +168,9 @@ def _confine(plan: Plan, channel: int) -> None:
     sys.path[:] = plan.path
     os.umask(0o077)
     _limit(plan.limits)
+    # Addresses are limited, and hundreds of threads would take all of them.
+    system.share_heaps(_HEAPS)
+    threading.stack_size(_STACK)
     # As root too: no power over files, processes or the network of others is left.
     system.call("capset", _CAPABILITIES, bytes(24))
     system.call("prctl", _NO_NEW_PRIVS, 1, 0, 0, 0)

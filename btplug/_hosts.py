@@ -57,16 +57,18 @@ class Hosts:
         """
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
+            host, port, netloc = parts.hostname or "", parts.port, parts.netloc
         except ValueError:
-            host, port = "", None
+            host, port, netloc = "", None, "@"
         host = host.rstrip(".")
-        port = port or _PORTS.get(parts.scheme.lower() if host else "", 0)
+        port = port or _PORTS.get(url.partition("://")[0].lower(), 0)
         place = f"{bracket(host)}:{port}"
         if not self._any:
             literal = _address(host)
             # Nothing that two parsers of URLs could read differently.
-            clean = literal is not None or (host and set(host) <= _NAME)
+            clean = "@" not in netloc and (
+                literal is not None or (host and set(host) <= _NAME)
+            )
             if not clean or not any(
                 _names(rule, host, literal, port) for rule in self._rules
             ):

@@ -95,6 +95,7 @@ def _columns() -> dict[str, tuple[int | None, ...]]:
 
 
 NUMBERS = _columns()
+_M_ARENA_MAX = -8  # of mallopt(3)
 
 
 def machine() -> Machine | None:
@@ -155,3 +156,9 @@ class System:
     def erase(self, start: int, end: int) -> None:
         """Overwrite memory with zeros."""
         self._ctypes.memset(start, 0, end - start)
+
+    def share_heaps(self, most: int) -> None:
+        """Let threads share heaps: glibc reserves 64 MiB of addresses for each."""
+        mallopt = getattr(self._libc, "mallopt", None)  # musl has none, and no need
+        if mallopt is not None:
+            mallopt(_M_ARENA_MAX, most)

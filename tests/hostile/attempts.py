@@ -912,6 +912,20 @@ def use_threads(e):
 
 
 @allowed
+def use_many_threads(e):
+    """As many as there can be calls of transports; a thread each, for async ones."""
+    release, threads = threading.Event(), []
+    try:
+        for _ in range(512):
+            threads.append(threading.Thread(target=release.wait))
+            threads[-1].start()
+    finally:
+        release.set()
+        for thread in threads[:-1]:
+            thread.join(20)
+
+
+@allowed
 def use_asyncio(e):
     async def main():
         threaded = asyncio.to_thread(time.sleep, 0.001)

@@ -141,7 +141,10 @@ def leave_a_maze(channel, _):
             pass
         os.chdir("x" * 20)
         depth += 1
-    os.mkdir("locked", 0)
+    os.mkdir("locked")
+    os.mkdir("locked/inner")
+    os.umask(0o777)  # it may not chmod, but what it makes can be without rights
+    os.mkdir("shut")
     channel.send(Frame(Kind.RESULT, str(depth).encode()))
 
 
@@ -168,3 +171,53 @@ def say_its_path(channel, _):
     import sys
 
     channel.send(Frame(Kind.RESULT, json.dumps(sys.path).encode()))
+
+
+@after_go
+def fetch(channel, told):
+    """Send by a transport of the host's, in each form; the main of a plugin, nearly."""
+    import asyncio
+
+    from btplug import Context, Message, Peer
+    from btplug._line import Line
+    from btplug._proxies import Proxy
+
+    context = Context()
+    line = Line(channel)
+    context.transports.lend("http", proxy := Proxy("http", ("http", "https"), line))
+    proxy.context = context.bound("plugin")
+    peer, found = Peer(told), []
+    http = context.transport_for(peer)
+    found.append(http.send(peer, Message(body=b"a")).text())
+    found.append(asyncio.run(http.asend(peer, Message(body=b"b"))).text())
+    many = http.send_many([peer] * 3, Message(body=b"c"))
+    found += [outcome.unwrap().text() for outcome in many]
+    with http.stream(peer, Message(body=b"d")) as stream:
+        found.append(b"".join(stream).decode())
+
+    async def gathered():
+        sends = [http.asend(peer, Message(body=b"e")) for _ in range(200)]
+        return {reply.text() for reply in await asyncio.gather(*sends)}
+
+    found += asyncio.run(gathered())
+    try:
+        http.send(Peer("http://evil.example/"), Message())
+    except Exception as exc:
+        found.append(type(exc).__name__)
+    channel.send(Frame(Kind.RESULT, json.dumps(found).encode()))
+
+
+@after_go
+def fetch_often(channel, told):
+    from btplug import Message, Peer
+    from btplug._line import Line
+    from btplug._proxies import Proxy
+
+    http, peer = Proxy("http", ("http",), Line(channel)), Peer(told["url"])
+    http.send(peer, Message(body=b"a"))
+    times = []
+    for _ in range(told["times"]):
+        began = time.perf_counter()
+        http.send(peer, Message(body=b"a"))
+        times.append(time.perf_counter() - began)
+    channel.send(Frame(Kind.RESULT, json.dumps(sorted(times)).encode()))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mains
 import pytest
-from stage import HERE, VERSION, aside
+from stage import HERE, VERSION, aside, users
 
 from btplug import _confine, _landlock, _seccomp, sandbox
 from btplug._frames import LONGEST, BadFrame, Frame, Kind
@@ -64,7 +64,7 @@ def fork(request):
     return request.param == "fork"
 
 
-def heard(*arguments, fork, **options):
+def heard(*arguments, fork, uid=None, **options):
     """Return what became of a child, and keep this process out of it."""
 
     def work():
@@ -75,7 +75,7 @@ def heard(*arguments, fork, **options):
         kinds = [int(f.kind) for f in found.frames]
         return [*shown, last, found.noise.decode(errors="replace"), kinds]
 
-    return aside(os.geteuid(), work)
+    return aside(os.geteuid() if uid is None else uid, work)
 
 
 DIES = {
@@ -281,8 +281,9 @@ def test_noise_of_any_length_is_handed_over_and_not_held(fork):
 # --- nothing is left ----------------------------------------------------------------
 
 
-def test_a_maze_in_its_folder_is_removed_and_links_are_not_followed():
-    kind, _, last, *_ = heard("leave_a_maze", fork=True)
+@pytest.mark.parametrize("user", users())
+def test_a_maze_in_its_folder_is_removed_and_links_are_not_followed(user):
+    kind, _, last, *_ = heard("leave_a_maze", fork=True, uid=users()[user])
 
     assert (kind, last) == (None, [Kind.RESULT, "1500"])
     assert os.path.exists("/etc/passwd")

@@ -158,6 +158,16 @@ def test_many_peers_are_read_as_turns_come_free(proxy):
     assert len(taken) < 20 + 10 * WINDOW
 
 
+def test_loops_that_are_left_early_without_a_word_free_their_calls(proxy):
+    with Hostile(parrot) as there:
+        peers = [Peer(there.url)] * 20
+        for _ in range(MOST_CALLS + 10):
+            for outcome in proxy.send_many(peers, Message(body=b"x")):
+                assert outcome.unwrap().ok
+                break
+        assert proxy.send(Peer(there.url), Message(body=b"x")).body == b"x"
+
+
 def test_async_peers_and_outcomes(proxy):
     async def peers():
         for index in range(10):
@@ -416,6 +426,29 @@ def test_calls_without_end_are_refused_and_do_no_harm(http):
             assert made.error is None
         finally:
             made.close()
+
+
+def test_a_child_that_asks_and_never_reads_is_not_heard_any_more(raw):
+    """What its answers take is bounded, and then it has to wait."""
+    done = threading.Event()
+
+    def ask():
+        with contextlib.suppress(OSError):
+            for number in range(1, 200_000):
+                raw.channel.send(call("http://" + "x" * 300, number=number))
+        done.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    until = time.monotonic() + 30
+    while not raw.port.full and time.monotonic() < until:
+        time.sleep(0.05)
+    assert raw.port.full
+    assert not done.wait(0.5)
+    assert raw.port._held < 9 * MIB
+    raw.close()
+    thread.join()
+    raw.close = lambda: None
 
 
 def test_a_child_that_never_reads_a_long_reply_holds_little(http):

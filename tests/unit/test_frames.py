@@ -76,7 +76,8 @@ def test_a_reader_never_holds_more_than_one_frame(length, rest):
         with pytest.raises(BadFrame):
             list(reader.feed(data))
     else:
-        list(reader.feed(data + rest))
+        with suppress(BadFrame):  # what follows a short frame may be none
+            list(reader.feed(data + rest))
         assert len(reader._held) <= LONGEST + len(rest)
 
 

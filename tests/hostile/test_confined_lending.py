@@ -1,0 +1,42 @@
+"""A confined child without sockets reaches its peers by the host's transports."""
+
+import json
+import os
+import sys
+
+import pytest
+from hostile_server import Hostile, open_http, reply
+from stage import HERE, VERSION
+
+from btplug import sandbox
+from btplug._broker import Broker
+from btplug._frames import Frame, Kind
+from btplug._hosts import Hosts
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not VERSION, reason="the kernel has no Landlock"),
+]
+
+
+def parrot(line):
+    while data := line.request():
+        line.send(reply(data.partition(b"\r\n\r\n")[2]))
+
+
+def test_a_confined_child_sends_in_every_form_and_to_whom_it_may_only():
+    path = [HERE, *(p for p in sys.path if os.path.isabs(p))]
+    noise = []
+    with Hostile(parrot) as there, open_http() as http:
+        with sandbox.start("mains:fetch", read=[HERE], path=path) as child:
+            child.wait_until_confined(noise.append)
+            rules = Hosts(["127.0.0.1"])
+            broker = Broker({"http": http}, rules, child.post, http.context.home)
+            child.post(Frame(Kind.GO, json.dumps(there.url).encode()))
+            child.allow(60, "finish")
+            last = child.hear(broker.take, noise.append)
+            broker.close()
+        assert noise == []
+        assert last.kind is Kind.RESULT
+        assert json.loads(last.body) == [*"abcccde", "NotAllowed"]
+        assert list(broker.reached) == [there.url.removeprefix("http://").rstrip("/")]
