@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from btplug._child_link import Link
-from btplug._child_screen import Far, stream
+from btplug._child_screen import Far, shortened, stream
 from btplug._codecache import CodeCache
 from btplug._folders import Folders
 from btplug._frames import Channel, Frame, Kind
@@ -149,25 +149,28 @@ class Inside:
         if self._debug:
             import traceback
 
-            told["trace"] = "".join(traceback.format_exception(error))
+            trace = "".join(traceback.format_exception(error))
+            told["trace"] = shortened(trace)
         if isinstance(error, BtplugError):
             told |= _fields(error)
         elif isinstance(error, PluginExit):
-            told |= {"exit": error.code, "what": error.message}
+            told |= {"exit": error.code, "what": shortened(error.message)}
         elif isinstance(error, click.ClickException):
             told |= _shown(error)
         elif isinstance(error, (click.Abort, KeyboardInterrupt, Terminated)):
             told["interrupted"] = True
         else:
-            told["defect"] = f"{type(error).__name__}: {error}"
+            told["defect"] = shortened(f"{type(error).__name__}: {error}")
         return self._link.frame(Kind.FAILURE, told)
 
 
 def _fields(error: BtplugError) -> dict[str, object]:
     return {
-        "what": error.what, "where": error.where, "fix": error.fix,
+        "what": shortened(error.what),
+        "where": error.where and shortened(error.where),
+        "fix": error.fix and shortened(error.fix),
         "code": error.exit_code,
-    }  # fmt: skip
+    }
 
 
 def _shown(error: click.ClickException) -> dict[str, object]:
@@ -180,7 +183,7 @@ def _shown(error: click.ClickException) -> dict[str, object]:
             True  # otherwise Click drops escapes, where the host shows them
         )
     error.show(file=text)
-    shown = text.getvalue().rstrip("\n")
+    shown = shortened(text.getvalue().rstrip("\n"))
     return {**_fields(from_click(error)), "shown": shown, "code": error.exit_code}
 
 
@@ -209,7 +212,8 @@ class _Given(Settings):
 
         class Sent(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
-                link.tell(Kind.LOG, level=record.levelno, message=self.format(record))
+                message = shortened(self.format(record))
+                link.tell(Kind.LOG, level=record.levelno, message=message)
 
         root = logging.getLogger()
         root.addHandler(Sent())

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Characters of a text. A frame has up to five, and JSON may need 12 bytes for one.
+_LONGEST = 16 * 1024
+
 
 class Far(Screen):
     """Has the host draw and ask."""
@@ -27,7 +30,7 @@ class Far(Screen):
 
     @contextmanager
     def status(self, text: str) -> Iterator[object]:
-        self._link.tell(Kind.STATUS, text=text)
+        self._link.tell(Kind.STATUS, text=shortened(text))
         try:
             yield None
         finally:
@@ -40,7 +43,7 @@ class Far(Screen):
 
         if total is None and isinstance(items, Sized):
             total = len(items)
-        self._link.tell(Kind.PROGRESS, label=label, total=total)
+        self._link.tell(Kind.PROGRESS, label=shortened(label), total=total)
         done, told = 0, monotonic()
         try:
             for item in items:
@@ -63,10 +66,18 @@ class Far(Screen):
         return bool(self._asked(question, default=default, confirm=True))
 
     def _asked(self, question: str, **more: object) -> object:
-        answer = self._link.asked({"question": question, **more})
+        answer = self._link.asked({"question": shortened(question), **more})
         if "answer" not in answer:
             raise nobody(question)
         return answer["answer"]
+
+
+def shortened(text: str) -> str:
+    """Return what fits into a frame of a text, with both of its ends."""
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{text[:half]} … {text[-half:]}"
 
 
 def stream(link: Link, number: int) -> TextIO:

@@ -39,9 +39,15 @@ class Child:
     """
 
     def __init__(
-        self, pid: int, channel: int, noise: int, folder: str, limits: Limits
+        self,
+        pid: int,
+        channel: int,
+        noise: int,
+        folder: str,
+        owned: int,
+        limits: Limits,
     ) -> None:
-        self.pid, self.folder = pid, folder
+        self.pid, self.folder, self._owned = pid, folder, owned
         self._limits = limits
         self._channel, self._noise = channel, noise
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -180,9 +186,11 @@ class Child:
             poll.poll(_GONE * 1000)
         finally:
             os.close(watch)
+        status = self._reap()
+        # Only now: one that closed its channel and lives could print without end.
         while self._hear_noise(noise):
             pass
-        return died(self._reap(), self._limits)
+        return died(status, self._limits)
 
     def _reap(self) -> int | None:
         """End it, and return how it ended; None where somebody else was told."""
@@ -196,15 +204,19 @@ class Child:
             return None
 
     def end(self) -> None:
-        """End it and all it holds, now."""
+        """End it and all it holds, now; again where a signal broke in."""
         if self._open:
             self._reap()
         if self._channel >= 0:
-            self._port.close()
-            for fd in (self._channel, self._noise, self._wake):
-                os.close(fd)
+            fds = (self._channel, self._noise, self._wake)
             self._channel = -1
-            remove(self.folder)
+            self._port.close()
+            for fd in fds:
+                os.close(fd)
+        remove(self.folder)
+        if self._owned >= 0:
+            os.close(self._owned)
+            self._owned = -1
 
     def __enter__(self) -> Child:
         return self

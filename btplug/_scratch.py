@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 from contextlib import suppress
 
 _PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_YOUNG = 60.0  # seconds
 
 
-def make_folder() -> str:
+def _base() -> str:
+    return next((p for p in _PLACES if os.access(p, os.W_OK | os.X_OK)), _PLACES[0])
+
+
+def make_folder() -> tuple[str, int]:
     """Make a folder that nobody else can enter.
+
+    Returns:
+        Its path, and a descriptor: as long as it is open, the folder has an owner.
 
     Raises:
         OSError: There is no place for one.
     """
     # tempfile costs 5 ms, and goes where the environment says.
-    base = next((p for p in _PLACES if os.access(p, os.W_OK | os.X_OK)), _PLACES[0])
-    folder = os.path.join(base, f"btplug-{os.getpid()}-{os.urandom(8).hex()}")
+    folder = os.path.join(_base(), f"btplug-{os.getpid()}-{os.urandom(8).hex()}")
     os.mkdir(folder, 0o700)
-    return folder
+    # Whatever the umask has taken away.
+    os.chmod(folder, 0o700)
+    fd = os.open(folder, _FOLDER)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return folder, fd
+
+
+def sweep() -> None:
+    """Remove the folders of hosts that were killed: nobody else is left to do it."""
+    base, us = _base(), os.geteuid()
+    with suppress(OSError), os.scandir(base) as entries:
+        for entry in entries:
+            words = entry.name.split("-")
+            if len(words) != 3 or words[0] != "btplug" or len(words[2]) != 16:
+                continue
+            # Younger ones may have an owner who is about to say so.
+            with suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                if found.st_uid == us and time.time() - found.st_ctime > _YOUNG:
+                    _remove_ownerless(entry.path)
+
+
+def _remove_ownerless(folder: str) -> None:
+    fd = os.open(folder, _FOLDER)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(folder)
+    finally:
+        os.close(fd)
 
 
 def remove(folder: str) -> None:

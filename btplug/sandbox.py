@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from btplug._confine import KEPT, Limits, Plan, begin
 from btplug._process import IN_PROCESS, Child
-from btplug._scratch import make_folder, remove
+from btplug._scratch import make_folder, remove, sweep
 from btplug.errors import Unconfinable
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def start(
         )
     if path is None:
         path = [p for p in sys.path if os.path.isabs(p)]
-    folder = make_folder()
+    folder, owned = make_folder()
     plan = Plan(
         main, [*path], [*readable(), *read], [*write, "/dev/null"], folder,
         [*guarded], os.getpid(), limits or Limits(),
@@ -134,16 +134,17 @@ def start(
         run = _forked if forked else _executed
         pid = run(plan, pair[1], stdin, noise[1])
     except BaseException:
-        for fd in (pair[0], noise[0]):
+        for fd in (pair[0], noise[0], owned):
             os.close(fd)
         remove(folder)
         raise
     finally:
         for fd in (pair[1], noise[1]):
             os.close(fd)
-    child = Child(pid, pair[0], noise[0], folder, plan.limits)
+    child = Child(pid, pair[0], noise[0], folder, owned, plan.limits)
     if not forked:
         child.tell(plan.packed())
+    sweep()  # while the child gets ready
     return child
 
 

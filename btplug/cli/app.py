@@ -108,6 +108,7 @@ class Root(PluginGroup):
         ):
             ctx.meta["btplug.stream"] = stream
             host = host_of(ctx)
+            signals.leaving = host.end_child
             try:
                 code = super().invoke(ctx) or 0
             except BaseException as exc:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from btplug._frames import BadFrame, Frame, Kind
 from btplug._json import BadJSON, dumps, loads
+from btplug.cli.drawing import Drawing, text_of
 from btplug.cli.report import say, warn
+from btplug.cli.stream import is_stuck
 from btplug.errors import (
     BtplugError,
     PluginError,
@@ -41,7 +42,9 @@ _ERRORS: dict[int, type[BtplugError]] = {
     4: PluginError,
     5: TransportError,
 }
-_LONGEST = 1024 * 1024  # characters of a line of JSON
+_LONGEST = 64 * 1024 * 1024  # bytes of a line of JSON
+_DEEPEST = 512  # levels of it, as many as the plugin's side writes
+_PIECE = 4096  # bytes that a pipe takes at once if it takes any
 
 
 class Conversation:
@@ -52,10 +55,10 @@ class Conversation:
     ) -> None:
         self._host, self._manifest, self._child = host, manifest, child
         self._broker = broker
-        self._line = b""
-        self._drawn = ExitStack()
-        self._progress: Iterator[int] | None = None
-        self._done = 0
+        self._line = bytearray()
+        assert host.context is not None
+        self._drawing = Drawing(host.context)
+        self._started = self._ending = self._refused = False
 
     def run(self) -> None:
         """Hear the child until it is done.
@@ -69,7 +72,7 @@ class Conversation:
         self._allow("start_limit", "load")
         try:
             last = self._child.hear(self.take, self.noise)
-        except (KeyboardInterrupt, Terminated) as exc:
+        except (KeyboardInterrupt, Terminated, PluginFailed) as exc:
             self._end(exc)
             raise
         finally:
@@ -87,16 +90,16 @@ class Conversation:
 
     def close(self) -> None:
         """Draw no more."""
-        if self._progress is not None:
-            self._progress.close()  # type: ignore[attr-defined]  # a generator
-            self._progress = None
-        self._drawn.close()
+        self._drawing.close()
 
     def _end(self, exc: BaseException) -> None:
-        """Tell the child what the operator wants, and give it time to clean up."""
+        """Tell the child to end, and give it time to clean up."""
+        self._ending = True
         number: int = signal.SIGINT
         if isinstance(exc, Terminated):
             number = exc.exit_code - 128
+        elif isinstance(exc, PluginFailed):
+            number, self._refused = signal.SIGTERM, True
         with suppress(ProcessLookupError):
             os.kill(self._child.pid, number)
         self._allow("stop_limit", "stop")
@@ -114,15 +117,20 @@ class Conversation:
         elif frame.kind is Kind.OUTPUT:
             self._print(frame.body, error=frame.id != 1)
         elif frame.kind is Kind.STARTED:
+            if self._started:
+                raise BadFrame("a second sign that it has started")
+            self._started = True
             self._allow("run_limit", "finish")
         elif frame.kind is Kind.LOG:
             self._log(_fields(frame))
         elif frame.kind is Kind.STATUS:
-            self._status(_fields(frame))
+            self._drawing.status(_fields(frame))
         elif frame.kind is Kind.PROGRESS:
-            self._draw(_fields(frame))
+            self._drawing.progress(_fields(frame))
         elif frame.kind is Kind.ASK:
-            self._child.post(self._answer(_fields(frame), frame.id))
+            answer = self._drawing.answer(_fields(frame))
+            body = dumps(answer).encode()
+            self._child.post(Frame(Kind.ANSWER, body, id=frame.id))
         else:
             self._broker.take(frame)
 
@@ -130,19 +138,23 @@ class Conversation:
 
     def _result(self, data: bytes) -> None:
         host = self._host
+        if self._refused:
+            return
         if not host.json:
             self._write(host.out, data)
             return
-        *lines, self._line = (self._line + data).split(b"\n")
-        if len(self._line) > _LONGEST * 64:
-            raise BadFrame("a line of JSON without end")
-        for line in lines:
-            try:
-                loads(line, limit=_LONGEST * 64)
-            except BadJSON as exc:
-                raise BadFrame(f"a result that is no JSON ({exc})") from exc
-            host.out.write(line.decode() + "\n")
-        host.out.flush()
+        self._line += data
+        if b"\n" in data:
+            *lines, rest = bytes(self._line).split(b"\n")
+            self._line = bytearray(rest)
+            for line in lines:
+                _check(line)
+            self._write(host.out, b"".join(line + b"\n" for line in lines))
+        elif len(self._line) > _LONGEST:
+            raise PluginFailed(
+                f"found a result of more than {_LONGEST:,} bytes in one line of JSON",
+                fix="yield it in rows, or write it into a file",
+            )
 
     def _print(self, data: bytes, *, error: bool) -> None:
         stream = sys.stderr if error else sys.stdout
@@ -151,6 +163,16 @@ class Conversation:
                 self._write(stream, data)
 
     def _write(self, out: Any, data: bytes) -> None:  # a text stream, or its stand-in
+        if not self._ending:
+            self._write_all(out, data)
+            return
+        for start in range(0, len(data), _PIECE):
+            # A second signal is not to be needed where nobody reads any more.
+            if is_stuck(out):
+                return
+            self._write_all(out, data[start : start + _PIECE])
+
+    def _write_all(self, out: Any, data: bytes) -> None:
         binary = getattr(out, "buffer", None)
         if binary is not None and not out.isatty():
             out.flush()
@@ -172,78 +194,33 @@ class Conversation:
             context = self._host.context
             assert context is not None
             logger = context.bound(self._manifest.name).logger
-            logger.log(told["level"], "%s", _text(told, "message"))
-
-    # -- what is drawn and asked
-
-    def _status(self, told: dict[str, Any]) -> None:
-        context = self._host.context
-        assert context is not None
-        self._drawn.close()
-        if "text" in told:
-            self._drawn.enter_context(context.status(_text(told, "text")))
-
-    def _draw(self, told: dict[str, Any]) -> None:
-        context = self._host.context
-        assert context is not None
-        if "label" in told:
-            self.close()
-            total = told.get("total")
-            total = total if isinstance(total, int) and total >= 0 else None
-            self._done = 0
-            items = iter(range(1 << 40))
-            label = _text(told, "label")
-            self._progress = context.progress(items, label=label, total=total)
-        elif self._progress is not None and isinstance(told.get("done"), int):
-            steps = min(told["done"] - self._done, 1_000_000)
-            for _ in range(steps):
-                next(self._progress, None)
-            self._done = told["done"]
-        elif self._progress is not None:
-            self._progress.close()  # type: ignore[attr-defined]  # a generator
-            self._progress = None
-
-    def _answer(self, told: dict[str, Any], number: int) -> Frame:
-        context = self._host.context
-        assert context is not None
-        question, default = _text(told, "question"), told.get("default")
-        answer: dict[str, object] = {}
-        with suppress(UsageError):
-            if told.get("confirm"):
-                known = default if isinstance(default, bool) else None
-                answer["answer"] = context.confirm(question, default=known)
-            else:
-                text = default if isinstance(default, str) else None
-                answer["answer"] = context.ask(
-                    question, default=text, secret=bool(told.get("secret"))
-                )
-        return Frame(Kind.ANSWER, dumps(answer).encode(), id=number)
+            logger.log(told["level"], "%s", text_of(told, "message"))
 
     # -- how it ended
 
     def _raise(self, told: dict[str, Any]) -> None:
-        if trace := _text(told, "trace"):
+        if trace := text_of(told, "trace"):
             say(escape(trace.rstrip(), keep="\n\t"))
         name = self._manifest.name
         if isinstance(told.get("exit"), int) and 0 <= told["exit"] <= 63:
-            left = PluginExit(told["exit"], _text(told, "what"))
+            left = PluginExit(told["exit"], text_of(told, "what"))
             left.plugin = name
             raise left
         if told.get("interrupted"):
             raise click.Abort
         if "defect" in told:
-            raise RuntimeError(f"in the confined process: {_text(told, 'defect')}")
+            raise RuntimeError(f"in the confined process: {text_of(told, 'defect')}")
         if "shown" in told and not self._host.json_errors:
-            raise _Shown(_text(told, "shown"), told.get("code"))
+            raise _Shown(text_of(told, "shown"), told.get("code"))
         raise self._error(told)
 
     def _error(self, told: object) -> BtplugError:
         found = told if isinstance(told, dict) else {}
         code = found.get("code")
         error = _ERRORS.get(code if isinstance(code, int) else 1, PluginFailed)(
-            _text(found, "what") or f"{self._manifest.name} failed",
-            where=_text(found, "where") or None,
-            fix=_text(found, "fix") or None,
+            text_of(found, "what") or f"{self._manifest.name} failed",
+            where=text_of(found, "where") or None,
+            fix=text_of(found, "fix") or None,
             plugin=self._manifest.name,
         )
         return error
@@ -274,6 +251,11 @@ def _fields(frame: Frame) -> dict[str, Any]:
     return found
 
 
-def _text(told: dict[str, Any], key: str) -> str:
-    value = told.get(key)
-    return value if isinstance(value, str) else ""
+def _check(line: bytes) -> None:
+    try:
+        loads(line, limit=_LONGEST, depth=_DEEPEST)
+    except BadJSON as exc:
+        raise PluginFailed(
+            f"found a result that is no JSON for every reader: {exc}",
+            fix="return what JSON has",
+        ) from exc

@@ -30,10 +30,12 @@ class Signals:
     Attributes:
         number: Of the first that came; 0: none has.
         raises: False while plugins are shut down: then it is only remembered.
+        leaving: Called before the process ends at once, if nothing breaks in.
     """
 
     def __init__(self) -> None:
         self.number, self.raises = 0, True
+        self.leaving: Callable[[], object] | None = None
 
     @property
     def code(self) -> int:
@@ -42,7 +44,12 @@ class Signals:
 
     def __call__(self, number: int, _: object = None) -> None:
         if self.number:
-            os._exit(128 + number)
+            leaving, self.leaving = self.leaving, None
+            try:
+                if leaving is not None:
+                    leaving()
+            finally:
+                os._exit(128 + number)
         self.number = number
         if self.raises:
             self.throw()

@@ -261,6 +261,11 @@ class Host:
             )
         self.admit(manifest)
 
+    def end_child(self) -> None:
+        """End the child, if there is one; again where a signal broke in."""
+        if self.child is not None:
+            self.child.end()
+
     def stop(self, *, lasting: bool, failed: bool) -> int:
         """Shut everything down; return the exit code of the plugin's own failure.
 
@@ -268,8 +273,7 @@ class Host:
             lasting: The process ends now: handlers of logs may stay.
             failed: The run has failed before, and that decides how it ends.
         """
-        if self.child is not None:
-            self.child.end()
+        self.end_child()
         if self.context is None:
             return 0
         own = self.commands.shut_down()
