@@ -158,7 +158,7 @@ class Inside:
         elif isinstance(error, click.ClickException):
             told |= _shown(error)
         elif isinstance(error, (click.Abort, KeyboardInterrupt, Terminated)):
-            told["interrupted"] = True
+            told["interrupted"] = getattr(error, "exit_code", 130)
         else:
             told["defect"] = shortened(f"{type(error).__name__}: {error}")
         return self._link.frame(Kind.FAILURE, told)

@@ -206,6 +206,8 @@ class Conversation:
             left = PluginExit(told["exit"], text_of(told, "what"))
             left.plugin = name
             raise left
+        if told.get("interrupted") in (129, 143):
+            raise Terminated(told["interrupted"] - 128)
         if told.get("interrupted"):
             raise click.Abort
         if "defect" in told:

@@ -67,10 +67,23 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
     return {
         "versions": _versions(),
         "trust": [_trust(host)],
+        "confinement": [_confinement()],
         "places": [_place(place) for place in host.finder.places],
         "index": [{"state": index, "path": host.home.cache}],
         "settings": settings,
         "plugins": plugins,
+    }
+
+
+def _confinement() -> dict[str, object]:
+    """Return what the kernel offers, and what a confined plugin can do all the same."""
+    from btplug.sandbox import offer
+
+    found = offer()
+    return {
+        "landlock": found.landlock,
+        "error": found.missing or None,
+        "open": "; ".join(found.open) or None,
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from btplug.cli.lazy import complete_name, host_of
-from btplug.errors import BtplugError, TrustError, UsageError
+from btplug.errors import BtplugError, TrustError, Unconfinable, UsageError
 
 if TYPE_CHECKING:
     from btplug.cli.host import Host
@@ -49,6 +49,8 @@ def command(
     btplug.yaml and all its plugins. What changes later has to be accepted again.
     """
     host = host_of(ctx)
+    if not in_process and not as_list:
+        _check_confinement(name)
     if as_list or name is None:
         if not as_list:
             raise UsageError(
@@ -74,6 +76,22 @@ def command(
     for subject in found:
         where = " in btplug's own process" if subject.consent.in_process else ""
         click.echo(f"{subject.consent.name} is trusted{where}", err=True)
+
+
+def _check_confinement(name: str | None) -> None:
+    """Refuse a consent that could never be used.
+
+    Raises:
+        Unconfinable: Nothing can be confined here.
+    """
+    from btplug.sandbox import offer
+
+    if missing := offer().missing:
+        raise Unconfinable(
+            f"plugins cannot be confined here: {missing}",
+            fix="accept it for btplug's own process, where it can do all that you can: "
+            f"btplug trust --in-process {name or 'NAME'}",
+        )
 
 
 def _is_accepted(subject: Subject, host: Host) -> bool:

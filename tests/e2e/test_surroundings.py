@@ -37,7 +37,7 @@ def test_a_thousand_plugins_are_listed_with_64_descriptors(run, command, home):
 
     begun = time.monotonic()
     first_time = run("list", "--json", prefix=prefix)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60  # accepting them all is part of it
     again = run("list", "--json", prefix=prefix)
 
     assert first_time.returncode == 0, first_time.stderr

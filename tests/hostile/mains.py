@@ -133,6 +133,7 @@ def make_noise(channel, told):
 @after_go
 def leave_a_maze(channel, _):
     """Folders deeper than any path may be long, without rights, and links out."""
+    os.chdir(os.environ["TMPDIR"])
     depth = 0
     for _ in range(1500):
         os.mkdir("x" * 20)
