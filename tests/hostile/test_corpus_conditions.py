@@ -49,7 +49,7 @@ def shell(text):
 
 def used(corpus):
     """Have caches, a trust store and a log be there."""
-    for words in (["run", "good"], ["list"], ["config", "set", "good.x", "1"]):
+    for words in (["run", "good"], ["list"], ["disable", "fetch"]):
         corpus.run(*words)
 
 
@@ -57,10 +57,9 @@ def spoiled(content):
     def spoil(corpus):
         used(corpus)
         for path in corpus.home.rglob("*"):
-            if path.is_file() and path.parent.name != "config":
-                data = path.read_bytes()
-                if path.suffix not in (".yaml", ".toml"):
-                    path.write_bytes(content(data))
+            # Settings are no cache: a broken one is the operator's to mend.
+            if path.is_file() and "settings" not in path.parts:
+                path.write_bytes(content(path.read_bytes()))
 
     return spoil
 
@@ -268,25 +267,26 @@ def test_a_signal_ends_a_hostile_run_and_leaves_nothing(name, number, twice, cor
 def test_a_signal_ends_a_confined_run_whose_reader_has_stopped_reading(words, corpus):
     env = {**corpus.env, "BTPLUG_RUN_LIMIT": "60"}
     name = "q21-rows-without-end"
-    process = corpus.start("run", *words, name, env=env, preexec_fn=_hear_signals)
-    _wait_until_full(process.stdout)
-    process.send_signal(signal.SIGINT)
+    line = ("run", *words, name)
+    with corpus.start(*line, env=env, preexec_fn=_hear_signals) as process:
+        _wait_until_full(process.stdout)
+        process.send_signal(signal.SIGINT)
 
-    assert process.wait(20) == 130
-    assert remains(process.pid) == []
-    lines = process.stdout.read()
+        assert process.wait(20) == 130
+        assert remains(process.pid) == []
+        lines = process.stdout.read()
     if words:
         lines_of_json(lines.rpartition(b"\n")[0])
 
 
 @pytest.mark.parametrize("words", [["--json"], []])
 def test_a_reader_that_goes_away_ends_rows_without_end(words, corpus):
-    process = corpus.start("run", *words, "q21-rows-without-end")
-    process.stdout.readline()
-    process.stdout.close()
+    with corpus.start("run", *words, "q21-rows-without-end") as process:
+        process.stdout.readline()
+        process.stdout.close()
 
-    assert process.wait(20) == 141
-    assert process.stderr.read() == b""
+        assert process.wait(20) == 141
+        assert process.stderr.read() == b""
     assert remains(process.pid) == []
 
 
