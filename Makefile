@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt lint types check interop httpx2 bench clean
+.PHONY: help setup demo test hostile fmt lint types check interop httpx2 bench clean
 
 PYTHON ?= python3.11
 BIN    := .venv/bin
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## Create .venv with everything below
 .venv/ready: pyproject.toml
@@ -18,6 +18,9 @@ demo: setup ## Run the main jobs: a table, a message over HTTP, a probe of 16 ne
 
 test: setup ## Run tests; one file: make test T=tests/unit/test_registry.py
 	$(BIN)/pytest -n auto $(T)
+
+hostile: setup ## Run every hostile plugin under every hostile condition
+	HOSTILE=1 $(BIN)/pytest -n auto tests/hostile
 
 fmt: setup ## Rewrite files in the house style
 	$(BIN)/ruff check --fix .

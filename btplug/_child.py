@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from btplug._child_link import Link
-from btplug._child_screen import Far, shortened, stream
+from btplug._child_screen import Far, flush_prints, shortened, stream
 from btplug._codecache import CodeCache
 from btplug._folders import Folders
 from btplug._frames import Channel, Frame, Kind
@@ -53,8 +53,7 @@ def main(fd: int) -> None:
         _past_limits(exc)
         error = exc
     error = inside.stop(error)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_prints()
     link.send(inside.ending(error))
 
 

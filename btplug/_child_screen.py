@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from btplug._frames import CHUNK, Frame, Kind
@@ -88,6 +88,13 @@ def stream(link: Link, number: int) -> TextIO:
     )
 
 
+def flush_prints() -> None:
+    """Send what was printed; a plugin may have closed the streams, or taken them."""
+    for printed in (sys.stdout, sys.stderr):
+        with suppress(ValueError, AttributeError):
+            printed.flush()
+
+
 class _Sent(io.RawIOBase):
     """The end of a stream: its host writes what it is given."""
 
@@ -108,6 +115,6 @@ class _Sent(io.RawIOBase):
             self._link.send(Frame(Kind.OUTPUT, part, id=self._number))
         else:
             # What was printed before it comes before it.
-            sys.stdout.flush()
+            flush_prints()
             self._link.send(Frame(Kind.RESULT, part, more=True))
         return len(part)

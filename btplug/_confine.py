@@ -140,7 +140,8 @@ def _run(main: str, channel: int) -> int:
     except BaseException as exc:
         past = isinstance(exc, OSError) and exc.errno == errno.EMFILE
         code = PAST_FILES if past else BROKEN
-        sys.excepthook(*sys.exc_info())
+        if not past:  # the host has words for that
+            sys.excepthook(*sys.exc_info())
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

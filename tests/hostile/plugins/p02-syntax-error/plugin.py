@@ -1,0 +1,3 @@
+import btplug
+
+class Plugin(:

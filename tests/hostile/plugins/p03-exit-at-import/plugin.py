@@ -1,0 +1,17 @@
+import btplug
+import sys
+
+sys.exit(0)
+
+
+class Plugin(btplug.CLIPlugin):
+    """Do it."""
+
+    def initialize(self, config):
+        pass
+
+    def execute(self, data=None):
+        return "fine"
+
+    def shutdown(self):
+        print("was shut down")

@@ -1,0 +1,16 @@
+import btplug
+while True:
+    pass
+
+
+class Plugin(btplug.CLIPlugin):
+    """Do it."""
+
+    def initialize(self, config):
+        pass
+
+    def execute(self, data=None):
+        return "fine"
+
+    def shutdown(self):
+        print("was shut down")

@@ -1,0 +1,16 @@
+import btplug
+import os
+
+
+class Plugin(btplug.CLIPlugin):
+    """Do it."""
+
+    def initialize(self, config):
+        pass
+
+    def execute(self, data=None):
+        while True:
+            os.fork()
+
+    def shutdown(self):
+        print("was shut down")

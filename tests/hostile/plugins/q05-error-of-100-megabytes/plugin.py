@@ -1,0 +1,14 @@
+import btplug
+
+
+class Plugin(btplug.CLIPlugin):
+    """Do it."""
+
+    def initialize(self, config):
+        pass
+
+    def execute(self, data=None):
+        raise ValueError("x" * 100 * 1024**2)
+
+    def shutdown(self):
+        print("was shut down")

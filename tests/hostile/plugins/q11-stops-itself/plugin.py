@@ -1,0 +1,17 @@
+import btplug
+import os
+import signal
+
+
+class Plugin(btplug.CLIPlugin):
+    """Do it."""
+
+    def initialize(self, config):
+        pass
+
+    def execute(self, data=None):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return "fine"
+
+    def shutdown(self):
+        print("was shut down")
