@@ -141,6 +141,30 @@ class Bench:
         return Command(words, home.environment, home.root)
 
 
+def _confined(name: str) -> Callable[[Bench], Result]:
+    def measure(bench: Bench) -> Result:
+        from benchmarks.confined import given, run
+
+        home = bench.few_home
+        folder = ("--plugin-dir", str(given(home)))
+        confined = (*folder, "run", name)
+        here = (*folder, "--in-process", "run", name)
+        for words in (confined, here):
+            run(SCRIPT, home, words)
+        pairs = alternate(
+            bench._btplug(home, confined), bench._btplug(home, here), bench.pairs
+        )
+        return _result(pairs, _ratio, warm=True)
+
+    return measure
+
+
+def _brokered(bench: Bench) -> Result:
+    from benchmarks.confined import request
+
+    return Result(request(SCRIPT, bench.few_home, bench.pairs))
+
+
 def _ratio(first: float, second: float) -> float:
     return first / second
 
@@ -291,6 +315,17 @@ ROWS = {
         "registry.execute_plugin", "execute itself, more", "µs", 1.5, _call, "best"
     ),
     # Of the time that the yardstick takes for the same messages.
+    "confined": Row(
+        "run of a plugin that does nothing, confined", "the same in process", "x", 1.20,
+        _confined("still"),
+    ),
+    "confined-http": Row(
+        "the same, HTTP started", "the same in process", "x", 1.10, _confined("wired")
+    ),
+    "brokered": Row(
+        "one request through the broker", "over the same in process", "ms", 0.5,
+        _brokered,
+    ),
     "signed": Row(
         "send_many, 256 peers, signed", "raw aiohttp, unsigned", "x", 0.67,
         _wire("signed", "raw_many", 4000),

@@ -27,6 +27,7 @@ from btplug.context import Context
 from btplug.errors import BtplugError, PluginExit, Terminated
 from btplug.manifest import Manifest, Permissions
 from btplug.registry import CLIPluginRegistry
+from btplug.schema import secret_fields
 from btplug.settings import Setting, Settings
 
 if TYPE_CHECKING:
@@ -86,9 +87,10 @@ class Inside:
         self._link, self._debug = link, order.debug
         settings = _Given(order, link)
         settings.own_logs()
-        self.context = Context(settings, Far(link, asks=order.asks))
+        lent = link.lent(order)
+        self.context = Context(settings, Far(link, asks=order.asks), lent)
+        lent.context = self.context
         self.json = self.context.wants_json = order.json
-        link.lend(self.context, order)
         self.commands = CLIPluginRegistry(self.context)
         self.out = stream(link, 0)
         self.stream = self
@@ -104,7 +106,10 @@ class Inside:
         parent = click.Context(click.Group("run"), info_name=order.program)
         with parent:
             command = plugin_command(self.manifest, self, parent, order.words)
-            self._link.send(Frame(Kind.STARTED))
+            cls = self.commands.load_plugin(self.manifest.name)
+            # No JSON: its import costs as much as confining.
+            secret = "\n".join(sorted(secret_fields(cls.Config)))
+            self._link.send(Frame(Kind.STARTED, secret.encode()))
             name = self.manifest.name
             with command.make_context(name, [*order.words], parent) as ctx:
                 command.invoke(ctx)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from btplug._frames import Frame, Kind
 from btplug._json import dumps, loads
+from btplug._lending import Transports
 from btplug._line import Line
-from btplug._proxies import Proxy
 from btplug.errors import PluginError, PluginTimeout, TrustError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from btplug._frames import Channel
     from btplug._order import Order
     from btplug.context import Context
+    from btplug.transport import Transport
 
 _ERRORS: dict[int, type[PluginError] | type[PluginTimeout] | type[TrustError]] = {
     6: TrustError,
@@ -46,12 +50,17 @@ class Link:
             self._line.close(flow, cancel=False)
         return found if isinstance(found, dict) else {}
 
-    def lend(self, context: Context, order: Order) -> None:
-        """Put into *context* what the host lends; from here on the line hears."""
-        transports = context.transports
+    def lent(self, order: Order) -> FarTransports:
+        """Return what the host lends, made when it is first looked at."""
+        return FarTransports(partial(self._fill, order))
+
+    def _fill(self, order: Order, transports: FarTransports) -> None:
+        # Imported here: msgspec costs 20 ms, and not every plugin sends.
+        from btplug._proxies import Proxy
+
         for name, schemes in order.schemes.items():
             proxy = Proxy(name, schemes, self._line)
-            proxy.context = context.bound(name)
+            proxy.context = transports.context.bound(name)
             transports.lend(name, proxy)
         for name, (what, where, fix, code, schemes) in order.broken.items():
             error = _ERRORS.get(code, PluginError)(
@@ -60,3 +69,29 @@ class Link:
             transports.mark_broken(name, error, schemes)
         transports.withheld = order.withheld
         transports.prefer([*order.schemes])
+
+
+class FarTransports(Transports):
+    """Transports of the host's.
+
+    Attributes:
+        context: That of the plugin, once there is one.
+    """
+
+    context: Context
+
+    def __init__(self, fill: Callable[[FarTransports], object]) -> None:
+        self._fill: Callable[[FarTransports], object] | None = None
+        super().__init__()
+        self._fill = fill
+
+    @property
+    def _live(self) -> dict[str, Transport]:
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
+        return self._known
+
+    @_live.setter
+    def _live(self, known: dict[str, Transport]) -> None:
+        self._known = known

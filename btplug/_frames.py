@@ -44,7 +44,7 @@ class Kind(IntEnum):
     OUTCOME = 14  # of one peer of many
     RETURN = 15
     CANCEL = 16
-    STARTED = 17  # the plugin is loaded and its words are read
+    STARTED = 17  # the plugin is loaded; which of its settings are secret
 
 
 _HEAD = struct.Struct("!IBBI")  # length of what follows it, kind, more, id

@@ -61,11 +61,16 @@ class _Shared:
 
     __slots__ = ("home", "screen", "settings", "transports", "wants_json", "work")
 
-    def __init__(self, settings: Settings | None, screen: Screen | None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None,
+        screen: Screen | None,
+        transports: Transports | None,
+    ) -> None:
         from btplug.settings import Settings as Default
 
         self.settings = settings or Default()
-        self.transports = Transports()
+        self.transports = Transports() if transports is None else transports
         self.home = HomeLoop("btplug home loop")
         self.work = HomeLoop("btplug plugin loop")
         self.screen = screen or Screen()
@@ -82,9 +87,12 @@ class Context:
     __slots__ = ("_shared", "plugin")
 
     def __init__(
-        self, settings: Settings | None = None, screen: Screen | None = None
+        self,
+        settings: Settings | None = None,
+        screen: Screen | None = None,
+        transports: Transports | None = None,
     ) -> None:
-        self._shared = _Shared(settings, screen)
+        self._shared = _Shared(settings, screen, transports)
         self.plugin = ""
 
     def bound(self, plugin: str) -> Context:

@@ -120,7 +120,7 @@ def plugin_command(
             raise
         config = None
     else:
-        host.remember(manifest, context.settings, cls.Config)
+        host.remember(manifest, context.settings, lambda: secret_fields(cls.Config))
     own = click_parameters(cls)
     if not sys.stdin.isatty():
         own = [_unasked(parameter) for parameter in own]

@@ -41,7 +41,14 @@ class Confined(click.Command):
         child = host.child
         assert child is not None
         assert ctx.parent is not None
-        broker = _broker(host, manifest, child, ctx.args)
+        brokers: list[Broker] = []
+
+        def broker() -> Broker:
+            # Made by the first call: msgspec costs 20 ms, and not every plugin sends.
+            if not brokers:
+                brokers.append(_broker(host, manifest, child, ctx.args))
+            return brokers[0]
+
         conversation = Conversation(host, manifest, child, broker)
         try:
             child.wait_until_confined(conversation.noise)
@@ -54,9 +61,10 @@ class Confined(click.Command):
             raise
         finally:
             conversation.close()
-            broker.close()
+            for one in brokers:
+                one.close()
+                host.reached += one.reached
             child.end()
-            host.reached += broker.reached
 
 
 def start(host: Host, admitted: Admitted, words: list[str]) -> None:

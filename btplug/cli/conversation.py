@@ -31,6 +31,8 @@ from btplug.errors import (
 from btplug.logs import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from btplug._broker import Broker
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
@@ -51,7 +53,11 @@ class Conversation:
     """One run of a child, from its order to its last frame."""
 
     def __init__(
-        self, host: Host, manifest: Manifest, child: Child, broker: Broker
+        self,
+        host: Host,
+        manifest: Manifest,
+        child: Child,
+        broker: Callable[[], Broker],
     ) -> None:
         self._host, self._manifest, self._child = host, manifest, child
         self._broker = broker
@@ -121,6 +127,7 @@ class Conversation:
                 raise BadFrame("a second sign that it has started")
             self._started = True
             self._allow("run_limit", "finish")
+            self._remember(frame.body)
         elif frame.kind is Kind.LOG:
             self._log(_fields(frame))
         elif frame.kind is Kind.STATUS:
@@ -132,7 +139,14 @@ class Conversation:
             body = dumps(answer).encode()
             self._child.post(Frame(Kind.ANSWER, body, id=frame.id))
         else:
-            self._broker.take(frame)
+            self._broker().take(frame)
+
+    def _remember(self, told: bytes) -> None:
+        """Cache what was read for the plugin, but no value of the fields it names."""
+        secret = frozenset(told.decode(errors="replace").splitlines())
+        context = self._host.context
+        assert context is not None
+        self._host.remember(self._manifest, context.settings, lambda: secret)
 
     # -- output
 

@@ -21,7 +21,7 @@ from btplug.errors import (
 from btplug.manifest import FILE, Manifest, Permissions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from btplug._folders import Observation
     from btplug._index import Listing
@@ -163,19 +163,22 @@ class Host:
     def _record(self, name: str, root: str) -> str:
         return os.path.join(self.home.cache, "manifests", f"{name}-{digest(root)}")
 
-    def remember(self, manifest: Manifest, settings: Settings, config: Any) -> None:
-        """Cache what was read for a plugin, now that its *config* class is known.
+    def remember(
+        self,
+        manifest: Manifest,
+        settings: Settings,
+        secret_of: Callable[[], frozenset[str]],
+    ) -> None:
+        """Cache what was read for a plugin, now that its secret fields are known.
 
-        A file with a value for a secret field stays uncached.
+        A file with a value for one of them stays uncached.
         """
         key = self._unknown.pop(manifest.name, None)
         code = self.gate.admit(manifest).code
         fresh = code is not None and code.manifest is None
         if key is None and not settings.unremembered and not fresh:
             return
-        from btplug.schema import secret_fields
-
-        secret = secret_fields(config)
+        secret = secret_of()
         if code is not None and not secret & manifest.config.keys():
             plain = (*manifest[:7], None, *manifest[8:])
             code.keep((*plain, tuple(manifest.permissions)))

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from btplug.cli.report import warn
@@ -58,8 +59,8 @@ def start_for(target: Manifest, host: Host, context: Context) -> None:
                 context.transports.withheld.append(f"{name}: {fix}")
     for name, (_, error) in start_all(found.values(), host.transports).items():
         if error is None:
-            config = type(host.transports[name]).Config
-            host.remember(found[name], context.settings, config)
+            secret = partial(_secret, host, name)
+            host.remember(found[name], context.settings, secret)
         elif needed:
             raise error
         else:
@@ -68,6 +69,12 @@ def start_for(target: Manifest, host: Host, context: Context) -> None:
         what = f"the scheme {scheme!r} is served by {first!r}, which comes first"
         fix = f"disable one of them: btplug disable {other}"
         warn(BtplugError(what, fix=fix, plugin=other), json=host.json_errors)
+
+
+def _secret(host: Host, name: str) -> frozenset[str]:
+    from btplug.schema import secret_fields
+
+    return secret_fields(type(host.transports[name]).Config)
 
 
 def trial(host: Host) -> dict[str, Took]:
