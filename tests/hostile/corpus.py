@@ -210,7 +210,7 @@ def remains(pid):
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
         for child in file.read().split():
             name = Path(f"/proc/{child}/comm").read_text().strip()
-            if name == "btplug":
+            if name.startswith(("btplug", "python")):
                 found.append(f"process {child}")
                 os.kill(int(child), signal.SIGKILL)
                 os.waitpid(int(child), 0)

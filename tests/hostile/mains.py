@@ -135,6 +135,7 @@ def leave_a_maze(channel, _):
     """Folders deeper than any path may be long, without rights, and links out."""
     os.chdir(os.environ["TMPDIR"])
     depth = 0
+    os.chdir(os.environ["TMPDIR"])
     for _ in range(1500):
         os.mkdir("x" * 20)
         os.symlink("/etc", "link")

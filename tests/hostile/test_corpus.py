@@ -1,18 +1,25 @@
 """Each plugin of the corpus ends as it has to, and nobody else notices."""
 
 import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from corpus import (
     CASES,
     ESCAPES,
     NO_JSON,
+    PLUGINS,
     THOROUGH,
     Corpus,
     adopt,
     check,
     lines_of_json,
 )
+from stage import NOBODY, aside, interpreter
 
 pytestmark = pytest.mark.slow
 RUNS = [
@@ -100,3 +107,41 @@ def test_others_work_beside_all_of_them(corpus):
 
     done = corpus.run("good")
     assert (done.code, done.out, done.errors) == (0, b"well\n", "")
+
+
+def test_keys_could_be_read_in_process(corpus):
+    """The trap is armed: without this the plugin may look in the wrong places."""
+    done = corpus.run("run", "--json", "p36-reads-keys", mode="I")
+
+    assert lines_of_json(done.out)[0]["found"].count("a key") == 2
+
+
+@pytest.fixture
+def of_nobody():
+    """The corpus of an ordinary user, who may not enter our folders."""
+    if os.geteuid():
+        pytest.skip("only root can be somebody else")
+    if (found := aside(NOBODY, interpreter)) is None:
+        pytest.skip("there is no interpreter that an ordinary user may start")
+    folder = Path(tempfile.mkdtemp(prefix="btplug-nobody-"))
+    folder.chmod(0o755)
+    corpus = Corpus(folder)
+    for path in [folder, *folder.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    packages = [p for p in sys.path if os.path.basename(p) == "site-packages"]
+    corpus.env["PYTHONPATH"] = os.pathsep.join([str(PLUGINS.parents[2]), *packages])
+    corpus.env["PYTHONDONTWRITEBYTECODE"] = "1"
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    line = [*user, found[0], "-m", "btplug", "--plugin-dir", str(corpus.place)]
+    corpus.words = lambda *words, mode: [*line, *words]
+    yield corpus
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("case", CONFINED, ids=lambda case: case.name)
+def test_an_ordinary_user_is_protected_too(case, of_nobody):
+    done = of_nobody.run("run", case.name)
+
+    if "No module named" in done.errors and "p01" not in case.name:
+        pytest.skip("the packages are not readable for an ordinary user")
+    check(case, done)

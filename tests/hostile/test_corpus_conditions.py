@@ -318,3 +318,46 @@ def _wait_until_full(stream):
         assert time.monotonic() < until
         before = waiting
         time.sleep(0.1)
+
+
+def _without(number, first=None):
+    """Have a system call, perhaps with that first argument, answer that it is not there.
+
+    For this process and those it starts.
+    """
+    import ctypes
+    import errno
+    import struct
+
+    def forbid():
+        allow, refuse = 0x7FFF0000, 0x00050000 | errno.ENOSYS
+        lines = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 16)]
+        lines += [(0x15, 0, 1, first)] if first else [(0x15, 0, 0, 0)]
+        lines += [(6, 0, 0, refuse), (6, 0, 0, allow)]
+        code = b"".join(struct.pack("HBBI", *line) for line in lines)
+        held = ctypes.create_string_buffer(code)
+        filters = ctypes.create_string_buffer(
+            struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(held))
+        )
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.prctl(38, 1, 0, 0, 0) == 0
+        assert libc.prctl(22, 2, filters, 0, 0) == 0
+
+    return forbid
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [((444,), "the kernel has no Landlock, or it is switched off"), ((157, 22), "")],
+    ids=["Landlock", "seccomp"],
+)
+@pytest.mark.parametrize("words", [["run", "good"], ["run", "--json", "good"]])
+def test_where_the_kernel_cannot_confine_nothing_runs(missing, reason, words, corpus):
+    process = corpus.start(*words, preexec_fn=_without(*missing))
+    out, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (6, b""), errors
+    assert f"the plugin cannot be confined here: {reason}" in errors.decode()
+    assert "btplug trust --in-process" in errors.decode()
+    assert remains(process.pid) == []
