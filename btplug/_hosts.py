@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from btplug.errors import NotAllowed
-from btplug.network import bracket
+from btplug.network import bracket, is_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,8 +40,9 @@ class Hosts:
     one, has to be named itself: a name of somebody else's could lead there.
 
     Args:
-        rules: ``any``, or hosts: a name, an address, a network, ``*.domain``, each
-            but the last two also with ``:port``; none at all: nothing.
+        rules: ``any`` (every address, and names of public ones), or hosts: a name, an
+            address, a network, ``*.domain``, each but the last two also with ``:port``;
+            none at all: nothing.
     """
 
     def __init__(self, rules: Iterable[str]) -> None:
@@ -77,12 +78,14 @@ class Hosts:
 
     def allows(self, host: str, port: int, address: str) -> bool:
         """Tell whether a transport may connect to *address*, found for *host*."""
-        if self._any:
-            return True
         found, literal = _address(address), _address(host)
         if found is None:
             return False
         name = host.lower().rstrip(".")
+        if self._any:
+            # A name of somebody else could lead into a private network.
+            local = name == "localhost" and found.is_loopback
+            return local or literal is not None or is_public(address)
         for rule in self._rules:
             if rule.port not in (None, port):
                 continue

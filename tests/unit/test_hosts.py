@@ -96,8 +96,14 @@ def test_a_connection_is_judged_by_the_address_it_is_made_to(host, port, address
     assert Hosts(RULES).allows(host, port, address) is may
 
 
-def test_with_any_every_address_may_be_connected_to():
-    assert Hosts(["any"]).allows("x", 1, "127.0.0.1")
+def test_with_any_every_address_may_be_connected_to_but_names_lead_to_public_ones():
+    hosts = Hosts(["any"])
+
+    assert hosts.allows("10.0.0.1", 1, "10.0.0.1")
+    assert hosts.allows("localhost", 1, "127.0.0.1")
+    assert hosts.allows("x.test", 1, "8.8.8.8")
+    for private in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1"):
+        assert not hosts.allows("x.test", 1, private)
     assert not Hosts([]).allows("x", 1, "93.184.216.34")
 
 
