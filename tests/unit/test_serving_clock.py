@@ -13,12 +13,16 @@ def test_what_takes_too_long_is_cancelled_and_ends_as_a_timeout():
     clock, ended = Clock(), []
 
     async def run():
-        with pytest.raises(TimeoutError), clock.limit(SOON) as limit:
+        with pytest.raises(TimeoutError):
+            await work()
+        return asyncio.current_task().cancelling()
+
+    async def work():
+        with clock.limit(SOON) as limit:
             try:
                 await asyncio.Event().wait()
             finally:
                 ended.append(limit.late)
-        return asyncio.current_task().cancelling()
 
     assert asyncio.run(run()) == 0
     assert ended == [True]
