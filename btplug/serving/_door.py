@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from btplug.dialects import Dialect
     from btplug.message import Request
 
-# What the headers of each dialect begin with, and where a sender names itself.
-_MARKS = (("btauth/1", "x-bittensor-"), ("v10", "bt_header_dendrite_"))
+# What the headers of btauth/1 and v10 begin with, and where a sender names itself.
+_MARKS = ("x-bittensor-", "bt_header_dendrite_")
 _CLAIMS = {"btauth/1": "x-bittensor-hotkey", "v10": "bt_header_dendrite_hotkey"}
 _REFUSED = (Unauthentic, NotAllowed, BadReply, UsageError)
 
@@ -100,9 +100,8 @@ class Door:
 def _name(head: Request) -> str:
     # By any header of a dialect: half a signature is not taken for none.
     for key, _ in head.message.headers:
-        for name, mark in _MARKS:
-            if key.startswith(mark):
-                return name
+        if key.startswith(_MARKS):
+            return "btauth/1" if key.startswith(_MARKS[0]) else "v10"
     return "none"
 
 
