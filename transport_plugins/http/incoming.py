@@ -59,9 +59,10 @@ class Incoming:
             if not text.isprintable() and _CONTROL.search(text):
                 raise self._bad(f"found control characters in the header {key!r}")
             headers.append((key, text))
-            if (low := key.lower()) in _LISTS and low in named:
-                text = f"{named.pop(low)}, {text}"
-            named.setdefault(low, text)
+            if (low := key.lower()) not in named:
+                named[low] = text
+            elif low in _LISTS:
+                named[low] += f", {text}"
         if size > config.max_head:
             raise self._large("max_head", f"found {size:,} bytes of headers", "bytes")
         self.headers = tuple(headers)
