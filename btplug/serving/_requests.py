@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,8 @@ class Uploads:
         """
         if self.held + (announced or 0) > self._whole:
             raise Refusal(503, 1.0)
-        parts: list[bytes] = []
+        # CPython hands this buffer out as bytes without a copy.
+        parts = BytesIO()
         size, whole = 0, False
         try:
             with self._clock.limit(self._seconds) as limit:
@@ -145,7 +147,6 @@ class Uploads:
                     if event["type"] == "http.disconnect":
                         raise Gone
                     part = event.get("body", b"")
-                    parts.append(part)
                     size += len(part)
                     self.held += len(part)
                     if size > self._each:
@@ -153,6 +154,9 @@ class Uploads:
                     if self.held > self._whole:
                         raise Refusal(503, 1.0)
                     whole = not event.get("more_body", False)
+                    if whole and size == len(part):
+                        return bytes(part)
+                    parts.write(part)
         except TimeoutError:
             if limit.late:
                 raise Refusal(408) from None
@@ -160,7 +164,7 @@ class Uploads:
         finally:
             if not whole:
                 self.held -= size
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts.getvalue()
 
     def free(self, size: int) -> None:
         """Tell that a body of *size* bytes is held no more."""
