@@ -34,9 +34,10 @@ def pair(cls: type[TransportPlugin], base: type, sync: str, asynchronous: str) -
             for name in forms:
                 _check_form(own[name], name, wanted=name == asynchronous)
             if asynchronous in forms:
-                setattr(cls, asynchronous, _at_home(own[asynchronous], patient))
+                written = own[asynchronous]  # and not what replaces it
+                setattr(cls, asynchronous, _at_home(written, patient))
                 if sync not in forms:
-                    setattr(cls, sync, posted(own[asynchronous], patient=patient))
+                    setattr(cls, sync, posted(written, patient=patient))
             else:
                 setattr(cls, asynchronous, _threaded(own[sync]))
         return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from btplug._yaml import shown
 
 if TYPE_CHECKING:
+    from json import JSONDecoder, JSONEncoder
+
     from btplug.message import Buffer
 
 # Levels of lists and mappings; what others nest deeper is rarely data.
@@ -30,18 +33,11 @@ def loads(data: Buffer, *, limit: int = 8 * 1024 * 1024, depth: int = DEPTH) -> 
 
     Source: RFC 8259; RFC 7493, section 2, for repeated keys.
     """
-    import json
-
     if memoryview(data).nbytes > limit:
         raise BadJSON(f"at most {limit:,} bytes of it")
     try:
         text = str(data, "utf-8")
-        value = json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            object_pairs_hook=_unique,
-        )
+        value = _decoder().decode(text)
     except RecursionError as exc:
         raise BadJSON("nested too deep") from exc
     # ValueError: also bad UTF-8, and integers of more than 4,300 digits.
@@ -51,6 +47,23 @@ def loads(data: Buffer, *, limit: int = 8 * 1024 * 1024, depth: int = DEPTH) -> 
     if text.count("[") + text.count("{") > depth and not _fits(value, depth):
         raise BadJSON(f"nested too deep, more than {depth} levels")
     return value
+
+
+# Made once: `json.loads` and `json.dumps` make one for every call.
+@cache
+def _decoder() -> JSONDecoder:
+    from json import JSONDecoder
+
+    return JSONDecoder(
+        parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique
+    )
+
+
+@cache
+def _encoder() -> JSONEncoder:
+    from json import JSONEncoder
+
+    return JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _refuse_constant(name: str) -> object:
@@ -139,12 +152,8 @@ def encode(value: object, *, name: str = "value") -> bytes:
     Raises:
         NoJSON: It holds what JSON has not.
     """
-    import json
-
     try:
-        text = json.dumps(
-            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
+        text = _encoder().encode(value)
         if _fits(value, DEPTH, text_keys=True):
             return text.encode()
     except (TypeError, ValueError, RecursionError) as exc:

@@ -18,7 +18,10 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 def find_header(headers: Headers, name: str) -> str | None:
     """Return the first header called *name*, whatever its case."""
     wanted = name.lower()
-    return next((value for key, value in headers if key.lower() == wanted), None)
+    for key, value in headers:
+        if key.lower() == wanted:
+            return value
+    return None
 
 
 @dataclass(frozen=True, slots=True)

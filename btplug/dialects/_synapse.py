@@ -149,10 +149,10 @@ def address(where: str) -> dict[str, object]:
 
 def phrase(status: int) -> str:
     """Return the words of a status, as a dendrite expects them."""
-    from http import HTTPStatus
-
     if status == 200:
         return "Success"
+    from http import HTTPStatus
+
     return HTTPStatus(status).phrase if status in set(HTTPStatus) else str(status)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from btplug.message import Reply, Request
 from btplug.network import sender_of
+from btplug.serving._clock import Clock
 from btplug.serving._door import Door
 from btplug.serving._gates import Gate
 from btplug.serving._limits import Limits
@@ -97,8 +98,9 @@ def application(
         from btplug.logs import get_logger
 
         logger = get_logger()
-    door = Door(dialects, allow, deny, logger)
-    return Application(door, Work(handler, limits, priority), limits, logger)
+    door, clock = Door(dialects, allow, deny, logger), Clock()
+    work = Work(handler, limits, priority, clock)
+    return Application(door, work, clock, limits, logger)
 
 
 class Application:
@@ -110,10 +112,16 @@ class Application:
     """
 
     def __init__(
-        self, door: Door, work: Work, limits: Limits, logger: logging.Logger
+        self,
+        door: Door,
+        work: Work,
+        clock: Clock,
+        limits: Limits,
+        logger: logging.Logger,
     ) -> None:
         self.limits, self.dialects = limits, tuple(door.spoken)
-        self._door, self._work, self._logger = door, work, logger
+        self._door, self._work, self._clock = door, work, clock
+        self._logger = logger
         self._addresses = Gate(
             running=limits.address_running,
             rate=limits.address_rate,
@@ -124,7 +132,7 @@ class Application:
             rate=limits.hotkey_rate,
             remembered=limits.remembered,
         )
-        self._uploads = Uploads(limits)
+        self._uploads = Uploads(limits, clock)
         self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = False
 
@@ -246,12 +254,11 @@ class Application:
         def begin() -> None:
             watchers.append(asyncio.ensure_future(watch()))
 
-        # Most requests are answered before, and need no further task.
-        timer = asyncio.get_running_loop().call_later(_WATCHED, begin)
         try:
-            return await self._work.run(request)
+            # Most requests are answered before, and need no further task.
+            with self._clock.limit(_WATCHED, begin):
+                return await self._work.run(request)
         finally:
-            timer.cancel()
             for watcher in watchers:
                 watcher.cancel()
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from btplug.errors import BadReply, ConfigError, NotAllowed, Unauthentic, UsageError
+from btplug.errors import (
+    BadReply,
+    BtplugError,
+    ConfigError,
+    NotAllowed,
+    Unauthentic,
+    UsageError,
+)
 from btplug.serving._requests import Refusal
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Container, Iterable
 
     from btplug.dialects import Dialect
     from btplug.message import Request
 
-# What the headers of each dialect begin with, and where a sender names itself.
-_MARKS = {"btauth/1": "x-bittensor-", "v10": "bt_header_dendrite_"}
+# What the headers of btauth/1 and v10 begin with, and where a sender names itself.
+_MARKS = ("x-bittensor-", "bt_header_dendrite_")
 _CLAIMS = {"btauth/1": "x-bittensor-hotkey", "v10": "bt_header_dendrite_hotkey"}
+_REFUSED = (Unauthentic, NotAllowed, BadReply, UsageError)
 
 
 class Door:
@@ -55,14 +63,14 @@ class Door:
         Raises:
             Refusal: They are not, or its sender is denied.
         """
-        headers = head.message.headers
-        # By any header of a dialect: half a signature is not taken for none.
-        marked = (n for k, _ in headers for n, m in _MARKS.items() if k.startswith(m))
-        name = next(marked, "none")
+        name = _name(head)
         dialect = self.spoken.get(name)
         if dialect is None:
             raise Refusal(401)
-        self._mapped(lambda: dialect.admit(head, now_ns), head)
+        try:
+            dialect.admit(head, now_ns)
+        except _REFUSED as exc:
+            raise self._refusal(exc, head) from exc
         claim = _CLAIMS.get(name)
         # An address has one spelling here: what is claimed is what will be verified.
         if claim and head.message.header(claim) in self._deny:
@@ -75,19 +83,26 @@ class Door:
         Raises:
             Refusal: It is not proven, or its sender may not ask.
         """
-        found: list[Request] = []
-        self._mapped(lambda: found.append(dialect.incoming(request, now_ns)), request)
-        hotkey = found[0].hotkey
+        try:
+            found = dialect.incoming(request, now_ns)
+        except _REFUSED as exc:
+            raise self._refusal(exc, request) from exc
+        hotkey = found.hotkey
         if self._allow is not None and (hotkey is None or hotkey not in self._allow):
             raise Refusal(403)
-        return found[0]
+        return found
 
-    def _mapped(self, check: Callable[[], object], request: Request) -> None:
-        try:
-            check()
-        except (Unauthentic, NotAllowed, BadReply, UsageError) as exc:
-            self._logger.debug("refused a request of %s: %s", request.address, exc.what)
-            raise Refusal(_status(exc)) from exc
+    def _refusal(self, exc: BtplugError, request: Request) -> Refusal:
+        self._logger.debug("refused a request of %s: %s", request.address, exc.what)
+        return Refusal(_status(exc))
+
+
+def _name(head: Request) -> str:
+    # By any header of a dialect: half a signature is not taken for none.
+    for key, _ in head.message.headers:
+        if key.startswith(_MARKS):
+            return "btauth/1" if key.startswith(_MARKS[0]) else "v10"
+    return "none"
 
 
 def _status(error: Exception) -> int:

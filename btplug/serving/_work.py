@@ -16,21 +16,26 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from btplug.message import Handler, Request
+    from btplug.serving._clock import Clock
     from btplug.serving._limits import Limits
 
 
 class Work:
     """Calls a handler: an async one in this loop, a sync one in a thread."""
 
-    __slots__ = ("_handler", "_limits", "_pool", "_priority", "_sync", "_turns")
+    __slots__ = (
+        "_clock", "_handler", "_limits", "_pool", "_priority", "_sync", "_turns",
+    )  # fmt: skip
 
     def __init__(
         self,
         handler: Handler,
         limits: Limits,
         priority: Callable[[Request], float] | None,
+        clock: Clock,
     ) -> None:
         self._handler, self._limits, self._priority = handler, limits, priority
+        self._clock = clock
         call = getattr(handler, "__call__", None)  # noqa: B004 - of an object
         self._sync = not (iscoroutinefunction(handler) or iscoroutinefunction(call))
         self._pool: ThreadPoolExecutor | None = None
@@ -53,7 +58,7 @@ class Work:
             raise Refusal(503, 1.0)
         thread: asyncio.Future[Any] | None = None
         try:
-            async with asyncio.timeout(self._limits.handler_time) as clock:
+            with self._clock.limit(self._limits.handler_time) as limit:
                 if self._sync:
                     thread = self._threaded(request)
                     # A thread cannot be stopped: it goes on, for nobody.
@@ -65,7 +70,7 @@ class Work:
                 if isawaitable(result):
                     result = await result
         except TimeoutError:
-            if clock.expired():
+            if limit.late:
                 raise Refusal(408) from None
             raise
         except asyncio.CancelledError as exc:

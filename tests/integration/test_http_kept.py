@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
+import weakref
 
 import hostile_server
 import pytest
-from hostile_server import OK, Hostile, answering, reply
+from hostile_server import OK, Form, Hostile, answering, open_http, reply
 
 from btplug.errors import Cut
 
@@ -196,3 +198,55 @@ def test_a_get_is_asked_again_on_a_new_connection_not_on_another_kept_one(form):
             thread.join()
         assert form.receive(server.url).body == b"ok"
         assert len(server.lines) == 3
+
+
+def test_after_a_body_in_parts_the_connection_is_used_again(form):
+    """The parser sees only the head of such a body; the next reply needs it again."""
+
+    def script(line):
+        for _ in range(3):
+            line.request()
+            head, part = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n", b"part"
+            for piece in (head + part[:2], part[2:], part):
+                line.send(piece)
+                time.sleep(0.02)
+
+    with Hostile(script) as server:
+        for _ in range(3):
+            assert form.receive(server.url).body == b"partpart"
+        assert len(server.lines) == 1
+
+
+def test_a_byte_after_a_body_in_parts_ends_the_connection(form):
+    def script(line):
+        line.request()
+        line.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok")
+        time.sleep(0.02)
+        line.send(b"ok!")
+        line.wait()
+
+    with Hostile(script) as server:
+        for _ in range(2):
+            assert form.receive(server.url).body == b"okok"
+        assert len(server.lines) == 2
+
+
+def test_a_connection_that_has_ended_does_not_wait_for_the_garbage_collector():
+    """Connection and parser hold each other: 10,000 peers would leave 100 MiB."""
+    with Hostile(answering(OK)) as server, open_http() as transport:
+        form = Form("async", transport)
+        gc.collect()
+        gc.disable()
+        try:
+            assert form.send(server.url, b"x").body == b"ok"
+            (made,) = (one for one in gc.get_objects() if _is_connection(one))
+            last = weakref.ref(made)
+            del made
+            transport.shutdown()
+            assert last() is None
+        finally:
+            gc.enable()
+
+
+def _is_connection(found):
+    return type(found).__name__ == "Connection" and hasattr(found, "carry")

@@ -168,7 +168,10 @@ class Connection(Line):
         before = -1 if incoming is None else incoming.size
         try:
             exchange.came(data)
-            self._parser.feed_data(data)
+            if incoming is None or incoming.length is None:
+                self._parser.feed_data(data)
+            else:
+                self._take(data, incoming, incoming.length)
             if self._complete:
                 return
             if self._failed is not None:
@@ -184,6 +187,15 @@ class Connection(Line):
         except httptools.HttpParserError as exc:
             self._fail(self._failed or Garbled(str(exc)))
 
+    def _take(self, data: bytes, incoming: Incoming, length: int) -> None:
+        """Take a part of a body of known length: the parser would copy it."""
+        left = length - incoming.size
+        self.on_body(data if len(data) <= left else data[:left])
+        if incoming.size == length:
+            self.on_message_complete()
+            # To the old one, this body has not ended.
+            self._parser = httptools.HttpResponseParser(self)
+
     def _check_silence(self, exchange: Exchange, before: int, size: int) -> None:
         """Refuse trailers and chunk extensions without end."""
         if self._incoming is None or self._incoming.size != before:
@@ -198,6 +210,8 @@ class Connection(Line):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended(exc)
+        # It holds this connection, which would live on until the garbage is collected.
+        del self._parser
 
     def _ended(self, exc: Exception | None) -> None:
         self.lost = True

@@ -143,7 +143,11 @@ class Guarded(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         # After the head these are trailers, which nobody signed.
         if self._in_head and len(self.headers) <= self.limits.headers:
-            super().on_header(name, value)
+            # As uvicorn's own: it is called most of all.
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False

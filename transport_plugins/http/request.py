@@ -81,18 +81,20 @@ class Outgoing(NamedTuple):
     place: Place
     start: Start
     method: str
-    own: RawHeaders
+    own: list[tuple[str, str]]
     body: bytes
     coded: bool
 
     @property
     def headers(self) -> RawHeaders:
         """All headers, in order."""
-        return [*self.start.headers, *self.own]
+        own = [(name.encode(), value.encode()) for name, value in self.own]
+        return [*self.start.headers, *own]
 
     def head(self) -> bytes:
         """Return request line and headers as bytes."""
-        return self.start.raw + _lines(self.own) + b"\r\n"
+        lines = [f"{name}: {value}\r\n" for name, value in self.own]
+        return b"%b%b\r\n" % (self.start.raw, "".join(lines).encode())
 
 
 class Flow(NamedTuple):
@@ -129,24 +131,25 @@ def build(
             "encode it: Message.of(text) does",
         )
     sends = flow is not None and flow.sends
-    own: RawHeaders = []
+    own: list[tuple[str, str]] = []
     given = _NONE
     for name, value in message.headers:
-        encoded, replaced = _name(name) if isinstance(name, str) else (None, _NONE)
-        if not encoded or not isinstance(value, str) or not _VALUE.fullmatch(value):
+        fits, replaced = _name(name) if isinstance(name, str) else (False, _NONE)
+        if not fits or not _is_value(value):
             raise _bad_header(name, _place(peer.url, message.target).shown)
-        own.append((encoded, value.strip(" \t").encode()))
-        given |= replaced
+        own.append((name, value.strip(" \t")))
+        if replaced:
+            given |= replaced
     kind = message.media_type if body or sends else ""
     start = _start(peer.url, message.target, method, kind, given, flow is not None)
     if flow is not None and sends:
         body = b""
         if flow.length is None:
-            own.insert(0, (b"transfer-encoding", b"chunked"))
+            own.insert(0, ("transfer-encoding", "chunked"))
         else:
-            own.insert(0, (b"content-length", b"%d" % flow.length))
+            own.insert(0, ("content-length", str(flow.length)))
     elif body or method not in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"):
-        own.insert(0, (b"content-length", b"%d" % len(body)))
+        own.insert(0, ("content-length", str(len(body))))
     coded = "accept-encoding" in given
     return Outgoing(start.place, start, method, own, body, coded)
 
@@ -173,24 +176,28 @@ def _start(
     defaults = _STREAMED if streams else _DEFAULTS
     headers += [(n.encode(), v) for n, v in defaults if n not in given]
     if kind and "content-type" not in given:
-        if not isinstance(kind, str) or not _VALUE.fullmatch(kind):
+        if not _is_value(kind):
             raise _bad_header("content-type", place.shown)
         headers.append((b"content-type", kind.strip(" \t").encode()))
     line = b"%s %s HTTP/1.1\r\n" % (method.encode(), place.target)
-    return Start(place, tuple(headers), line + _lines(headers))
-
-
-def _lines(headers: RawHeaders) -> bytes:
-    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    lines = [b"%b: %b\r\n" % pair for pair in headers]
+    return Start(place, tuple(headers), line + b"".join(lines))
 
 
 @lru_cache(maxsize=1024)
-def _name(name: str) -> tuple[bytes, frozenset[str]]:
-    """Return *name* as it is sent, empty if it may not be, and what it replaces."""
+def _name(name: str) -> tuple[bool, frozenset[str]]:
+    """Return whether *name* may be sent, and what it replaces."""
     low = name.lower()
     if not _TOKEN.fullmatch(name) or low in _OURS:
-        return b"", _NONE
-    return name.encode(), _REPLACED & {low}
+        return False, _NONE
+    return True, _REPLACED & {low}
+
+
+def _is_value(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    # The pattern is right for all, and slow for the long ones of signatures.
+    return (value.isascii() and value.isprintable()) or bool(_VALUE.fullmatch(value))
 
 
 def _bad_header(name: object, shown: str) -> NotAllowed:

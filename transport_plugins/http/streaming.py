@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .flow import carry
@@ -154,12 +152,7 @@ class HTTPStream:
         pool = self._pool
         connection = pool.kept(exchange) or await pool.opened(exchange)
         self._sink.connection = connection
-        # Head and body are several writes: Nagle's algorithm would let each upload
-        # wait 40 ms for an acknowledgement.
-        sock = connection.transport.get_extra_info("socket")
         try:
-            with suppress(OSError):  # it has ended, as `carry` will find
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             chunks = self._source.pieces() if self._source.sends else None
             await connection.carry(exchange, chunks, self._sink)
         finally:
