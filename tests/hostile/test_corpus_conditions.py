@@ -291,7 +291,9 @@ def test_a_reader_that_goes_away_ends_rows_without_end(words, corpus):
 
 
 def _hear_signals():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Of a job in the background, or behind nohup, they are ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _started(pid):
