@@ -86,15 +86,9 @@ removexattrat 466 466   setxattrat 463 463      statmount 457 457
 """
 
 
-def _columns() -> dict[str, tuple[int | None, ...]]:
-    words = iter(_TABLE.split())
-    return {
-        name: tuple(int(n) if n.isdigit() else None for n in (first, second))
-        for name, first, second in zip(words, words, words, strict=True)
-    }
-
-
-NUMBERS = _columns()
+# Name to its numbers, as texts: few of them are ever looked up.
+_words = iter(_TABLE.split())
+NUMBERS = {name: two for name, *two in zip(_words, _words, _words, strict=True)}
 _M_ARENA_MAX = -8  # of mallopt(3)
 
 
@@ -109,7 +103,8 @@ def machine() -> Machine | None:
 
 def number(name: str, at: Machine) -> int | None:
     """Return the number of a system call, None where the processor has none."""
-    return NUMBERS[name][at.column]
+    text = NUMBERS[name][at.column]
+    return int(text) if text != "-" else None
 
 
 class System:
