@@ -24,7 +24,7 @@ def test_doctor_finds_nothing_wrong_where_nothing_is(btplug, it, transport):
     found = json.loads(done.stdout)
     assert done.returncode == 0
     assert list(found) == [
-        "versions", "trust", "places", "index", "settings", "plugins",
+        "versions", "trust", "confinement", "places", "index", "settings", "plugins",
     ]  # fmt: skip
     versions = {row["name"]: row["version"] for row in found["versions"]}
     assert versions["btplug"] == "0.1.0"

@@ -24,7 +24,8 @@ import threading
 import time
 
 from btplug._frames import Channel, Frame, Kind
-from btplug._syscalls import NUMBERS, machine
+from btplug._syscalls import machine
+from btplug._syscalls import number as number_of
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
@@ -55,7 +56,7 @@ def attempt(table, *, expect, armed=True):
 
 def call(name, *arguments):
     """Make a system call by its name."""
-    number = NUMBERS[name][HERE.column]
+    number = number_of(name, HERE)
     if number is None:
         raise NotImplementedError(f"{name} is not there on this processor")
     words = [a if isinstance(a, bytes) else ctypes.c_long(a) for a in arguments]

@@ -95,7 +95,10 @@ def test_a_transport_error_keeps_whether_the_message_was_delivered():
 
 
 def test_each_kind_of_transport_error_has_a_word_of_its_own():
-    kinds = {c.kind for c in TransportError.__subclasses__()}
+    ours = [
+        c for c in TransportError.__subclasses__() if c.__module__ == errors.__name__
+    ]
+    kinds = {c.kind for c in ours}
 
     assert kinds == {
         "refused", "late", "cut", "bad-reply", "too-large", "not-allowed",
