@@ -155,13 +155,16 @@ class Application:
     async def stop(self) -> None:
         """Refuse what is new, finish what has begun; cancel it after `stop_time`."""
         self._stopping = True
-        if tasks := self._tasks - {asyncio.current_task()}:
-            _, late = await asyncio.wait(tasks, timeout=self.limits.stop_time)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=1.0)
-        self._work.close()
+        try:
+            if tasks := self._tasks - {asyncio.current_task()}:
+                _, late = await asyncio.wait(tasks, timeout=self.limits.stop_time)
+                for task in late:
+                    task.cancel()
+                if late:
+                    await asyncio.wait(late, timeout=1.0)
+        finally:
+            # Also where somebody cannot wait for that: threads must not stay.
+            self._work.close()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
