@@ -191,9 +191,9 @@ def _close_all_but(channel: int) -> None:
 
 def _renew_streams() -> None:
     # The host's may be no files, or hold something back. Noise is shown escaped.
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - stays
     sys.stdout, sys.stderr = (
-        open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
+        open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115 - so
         for fd in (1, 2)
     )
 

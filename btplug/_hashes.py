@@ -23,7 +23,7 @@ def sha256(data: bytes) -> str:
     if sys.version_info >= (3, 12):
         from _sha2 import sha256 as own
     else:
-        from _sha256 import sha256 as own  # type: ignore[import-not-found]
+        from _sha256 import sha256 as own  # type: ignore[import-not-found]  # 3.11 has it
     return str(own(data).hexdigest())
 
 

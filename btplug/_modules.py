@@ -109,7 +109,8 @@ class Modules:
         from importlib.readers import FileReader
         from types import SimpleNamespace
 
-        return FileReader(SimpleNamespace(path=self.get_filename(name)))  # type: ignore[arg-type]
+        place = SimpleNamespace(path=self.get_filename(name))
+        return FileReader(place)  # type: ignore[arg-type]  # it reads the path alone
 
     def _path(self, name: str) -> str:
         spec = self.find_spec(name)

@@ -36,7 +36,7 @@ class Proxy(TransportPlugin):
     """
 
     # Of the instance: a class for each transport would cost more than all else.
-    schemes: tuple[str, ...]  # type: ignore[misc]
+    schemes: tuple[str, ...]  # type: ignore[misc]  # a ClassVar above
 
     def __init__(self, name: str, schemes: tuple[str, ...], line: Line) -> None:
         self.name, self.schemes, self._line = name, schemes, line

@@ -12,7 +12,7 @@ import click
 from btplug.errors import BtplugError, Unsupported, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from btplug._broker import Broker
     from btplug.cli.admission import Admitted
@@ -80,23 +80,21 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     admitted.code.keep()
     manifest = admitted.manifest
     guarded = _guarded(host)
-    read, write = list(_lent(words, guarded)), list[str]()
-    for lent, asked in (
-        (read, manifest.permissions.read),
-        (write, manifest.permissions.write),
-    ):
+    named = [*_lent(words, guarded)]
+
+    def granted(asked: Iterable[str]) -> Iterator[str]:
         for path in asked:
             if path == "state":
-                lent.append(host.home.state(manifest.name))
-            elif path == "arguments":
-                lent += _lent(words, guarded)
+                yield host.home.state(manifest.name)
             else:
-                lent += _lent([path], guarded)
+                yield from named if path == "arguments" else _lent([path], guarded)
+
+    asked = manifest.permissions
     try:
         host.child = sandbox.start(
             "btplug._child:main",
-            read=[admitted.code.pinned.root, *read],
-            write=write,
+            read=[admitted.code.pinned.root, *named, *granted(asked.read)],
+            write=[*granted(asked.write)],
             guarded=guarded,
             stdin=_stdin(),
             # What was read since, settings and keys, would be in the copy.
