@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from benchmarks.pairs import Pairs
-from btplug._consent import manifest_in, pin_accountable, verdict
 from btplug._discovery import read_spot
 from btplug._folders import Folders
 from btplug._installed import Spot
 from btplug._loader import load, unload
+from btplug._trust.consent import manifest_in, pin_accountable, verdict
 from btplug.trust import Accepted, TrustStore
 
 if TYPE_CHECKING:

@@ -143,10 +143,10 @@ class Home:
 
 def _accept(home: Path, folder: Path) -> None:
     """Accept the plugin that is run, as its operator would; the others stay listed."""
-    from btplug._consent import pin_accountable, place_of
     from btplug._discovery import read_spot
     from btplug._folders import Folders
     from btplug._installed import Spot
+    from btplug._trust.consent import pin_accountable, place_of
     from btplug.trust import Accepted, TrustStore
 
     found = read_spot(Spot(folder.name, "cli", str(folder), "user"))

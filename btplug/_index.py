@@ -237,7 +237,7 @@ def _judged(
     has to know.
     """
     # Imported here: a listing from the cache does without.
-    from btplug._consent import Verdict, verdict
+    from btplug._trust.consent import Verdict, verdict
 
     pinned = None
     try:

@@ -24,7 +24,7 @@ from btplug.plugin import BasePlugin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from btplug._codecache import CodeCache
+    from btplug._load.codecache import CodeCache
     from btplug._loop import HomeLoop
     from btplug.context import Context
 

@@ -19,9 +19,9 @@ from btplug.transport import TransportPlugin, has_send
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from btplug._codecache import CodeCache
     from btplug._folders import Folders
-    from btplug._modules import Modules
+    from btplug._load.codecache import CodeCache
+    from btplug._load.modules import Modules
 
 # How many loads of a folder's package have not been undone, and where they came from.
 _users: dict[str, int] = {}
@@ -76,8 +76,8 @@ def pin(manifest: Manifest, home: Folders | None = None) -> CodeCache | None:
     if manifest.package or manifest.source == "shipped":
         return None
     # Imported here: what is shipped does without.
-    from btplug._codecache import CodeCache
-    from btplug._pinned import read_folder
+    from btplug._load.codecache import CodeCache
+    from btplug._load.pinned import read_folder
 
     # A script of somebody who never uses the command line leaves nothing behind.
     kept = home if home and os.path.isdir(home.trust) else None
@@ -175,7 +175,7 @@ def _enter(manifest: Manifest, code: CodeCache | None) -> str:
         _users[name] = _users.get(name, 0) + 1
         if code is not None:
             if name not in _finders:
-                from btplug._modules import Modules
+                from btplug._load.modules import Modules
 
                 finder = Modules(code, "" if manifest.package else f"{name}.")
                 _finders[name] = finder

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from btplug._codecache import CodeCache
+    from btplug._load.codecache import CodeCache
     from btplug._loop import HomeLoop
 
 T = TypeVar("T", bound=BasePlugin)

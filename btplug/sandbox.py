@@ -11,9 +11,9 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from btplug._confine import KEPT, Limits, Plan, begin
-from btplug._process import IN_PROCESS, Child
-from btplug._scratch import make_folder, remove, sweep
+from btplug._confine.process import IN_PROCESS, Child
+from btplug._confine.rules import KEPT, Limits, Plan, begin
+from btplug._confine.scratch import make_folder, remove, sweep
 from btplug.errors import Unconfinable
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ _OPEN = (
 
 def offer() -> Offer:
     """Tell what the kernel offers."""
-    from btplug._landlock import version
-    from btplug._syscalls import System, machine
+    from btplug._confine.landlock import version
+    from btplug._confine.syscalls import System, machine
 
     at, known, missing = machine(), 0, ""
     if at is None:
@@ -182,7 +182,7 @@ def _executed(plan: Plan, channel: int, stdin: int | None, noise: int) -> int:
     # Only what finds this package: the plan itself comes over the channel.
     code = (
         "import sys; sys.path.append(sys.argv[1]); "
-        "from btplug._confine import fresh; fresh()"
+        "from btplug._confine.rules import fresh; fresh()"
     )
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}

@@ -6,11 +6,11 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from btplug import _blocks
-from btplug._blocks import BadBlocks
 from btplug._folders import make_private, write_atomic
-from btplug._hashes import is_digest, sha256
-from btplug._owners import read_owned
+from btplug._trust import blocktext
+from btplug._trust.blocktext import BadBlocks
+from btplug._trust.hashes import is_digest, sha256
+from btplug._trust.owners import read_owned
 from btplug.errors import BtplugError, TrustError
 from btplug.manifest import Permissions, is_name
 
@@ -73,7 +73,7 @@ class TrustStore:
         """
         body = self._checked()
         # Of many consents a run asks for one: the others are not parsed.
-        begin = body.find(f"\n\npath: {_blocks.escape(path)}\n")
+        begin = body.find(f"\n\npath: {blocktext.escape(path)}\n")
         if begin < 0:
             return None
         end = body.find("\n\n", begin + 2)
@@ -188,10 +188,10 @@ class TrustStore:
                 if not name.startswith(".tmp-"):  # another process writes it
                     os.unlink(os.path.join(folder, name))
 
-    def _text(self, blocks: list[_blocks.Block]) -> str:
+    def _text(self, blocks: list[blocktext.Block]) -> str:
         # The place is part of it: a store that came with a clone or an archive
         # accepts nothing where it lands.
-        body = _blocks.write(_first(os.path.realpath(self._folder)), blocks)
+        body = blocktext.write(_first(os.path.realpath(self._folder)), blocks)
         return f"{body}\nsum: {sha256(body.encode())}\n"
 
     def _checked(self) -> str:
@@ -216,7 +216,7 @@ class TrustStore:
 
     def _parsed(self, body: str) -> dict[str, Accepted]:
         try:
-            blocks = _blocks.read(f"{_HEAD}\n\n{body}", _HEAD, _KEYS)
+            blocks = blocktext.read(f"{_HEAD}\n\n{body}", _HEAD, _KEYS)
             found = [_accepted(block) for block in blocks]
         except ValueError as exc:
             raise self._damaged(str(exc)) from exc
@@ -233,10 +233,10 @@ class TrustStore:
 
 def _first(folder: str) -> str:
     """Return the first lines of a store that lies in *folder*."""
-    return f"{_HEAD}\nfor: {os.geteuid()} {_blocks.escape(folder)}"
+    return f"{_HEAD}\nfor: {os.geteuid()} {blocktext.escape(folder)}"
 
 
-def _block(accepted: Accepted) -> _blocks.Block:
+def _block(accepted: Accepted) -> blocktext.Block:
     return {
         "path": [(accepted.path,)],
         "name": [(accepted.name,)],
@@ -248,7 +248,7 @@ def _block(accepted: Accepted) -> _blocks.Block:
     }
 
 
-def permission_lines(permissions: Permissions) -> _blocks.Block:
+def permission_lines(permissions: Permissions) -> blocktext.Block:
     """Return permissions as lines of a block."""
     return {
         "network": [permissions.network],
@@ -257,24 +257,24 @@ def permission_lines(permissions: Permissions) -> _blocks.Block:
     }
 
 
-def permissions_in(block: _blocks.Block) -> Permissions:
+def permissions_in(block: blocktext.Block) -> Permissions:
     """Return what `permission_lines` wrote.
 
     Raises:
         BadBlocks: A line is missing.
     """
-    return Permissions(*(_blocks.one(block, key) for key in Permissions._fields))
+    return Permissions(*(blocktext.one(block, key) for key in Permissions._fields))
 
 
-def _accepted(block: _blocks.Block) -> Accepted:
+def _accepted(block: blocktext.Block) -> Accepted:
     found = Accepted(
-        _blocks.word(block, "path"),
-        _blocks.word(block, "name"),
-        _blocks.word(block, "kind"),
-        _blocks.word(block, "version"),
-        _blocks.word(block, "digest"),
+        blocktext.word(block, "path"),
+        blocktext.word(block, "name"),
+        blocktext.word(block, "kind"),
+        blocktext.word(block, "version"),
+        blocktext.word(block, "digest"),
         permissions_in(block),
-        _blocks.word(block, "in-process") == "yes",
+        blocktext.word(block, "in-process") == "yes",
     )
     if not (is_name(found.name) or found.kind == "settings") or found.kind not in KINDS:
         raise BadBlocks(f"found {found.name!r} of kind {found.kind!r}")

@@ -12,10 +12,10 @@ from textwrap import dedent, indent
 
 import pytest
 
-from btplug._codecache import CodeCache
-from btplug._consent import manifest_in, pin_accountable, place_of
 from btplug._discovery import Finder
 from btplug._folders import folders
+from btplug._load.codecache import CodeCache
+from btplug._trust.consent import manifest_in, pin_accountable, place_of
 from btplug.errors import BtplugError
 from btplug.trust import Accepted, TrustStore
 

@@ -6,11 +6,11 @@ import socket
 import threading
 from contextlib import contextmanager
 
-from btplug._broker import Broker
-from btplug._frames import BadFrame, Channel, Port
-from btplug._hosts import Hosts
-from btplug._line import Line
-from btplug._proxies import Proxy
+from btplug._broker.broker import Broker
+from btplug._broker.hosts import Hosts
+from btplug._broker.line import Line
+from btplug._broker.proxies import Proxy
+from btplug._confine.frames import BadFrame, Channel, Port
 
 
 class Lent:

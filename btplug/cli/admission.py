@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from btplug.errors import TrustError
 
 if TYPE_CHECKING:
-    from btplug._codecache import CodeCache
     from btplug._folders import Folders
-    from btplug._lockfile import Entry
+    from btplug._load.codecache import CodeCache
+    from btplug._trust.lockfile import Entry
     from btplug.manifest import Manifest
     from btplug.trust import TrustStore
 
@@ -53,7 +53,7 @@ class Gate:
     @cached_property
     def locked(self) -> dict[str, Entry]:
         """What the lock pins, by name."""
-        from btplug._lockfile import read_lock
+        from btplug._trust.lockfile import read_lock
 
         return read_lock(self._lock) if self._lock else {}
 
@@ -62,7 +62,7 @@ class Gate:
         """Of the lock that decides; None: none does."""
         if self._lock is None:
             return None
-        from btplug._lockfile import fingerprint
+        from btplug._trust.lockfile import fingerprint
 
         return fingerprint(self.locked.values())
 
@@ -100,11 +100,11 @@ class Gate:
         here = manifest.kind == "transport"
         if manifest.source == "plugin-dir":
             return self._in_plugin_dir(manifest)
-        from btplug._consent import refusal, verdict
+        from btplug._trust.consent import refusal, verdict
 
         found_now = verdict(manifest, manifest.kind, self.store)
         if found_now.state == "untrusted":
-            from btplug._consent import pin_accountable
+            from btplug._trust.consent import pin_accountable
 
             # What nobody can accept is told first.
             pin_accountable(manifest)
@@ -121,8 +121,8 @@ class Gate:
         return own._replace(confined=not found_now.accepted.in_process)
 
     def _in_plugin_dir(self, manifest: Manifest) -> Admitted:
-        from btplug._codecache import CodeCache
-        from btplug._consent import pin_accountable
+        from btplug._load.codecache import CodeCache
+        from btplug._trust.consent import pin_accountable
 
         if manifest.kind == "transport" and not self._in_process:
             raise TrustError(
@@ -135,10 +135,10 @@ class Gate:
         return found._replace(confined=not self._in_process)
 
     def _as_locked(self, manifest: Manifest) -> Admitted:
-        from btplug._codecache import CodeCache
-        from btplug._consent import pin_accountable
-        from btplug._lockfile import difference, entry_of
-        from btplug._pinned import read_folder
+        from btplug._load.codecache import CodeCache
+        from btplug._load.pinned import read_folder
+        from btplug._trust.consent import pin_accountable
+        from btplug._trust.lockfile import difference, entry_of
 
         shipped = manifest.source == "shipped"
         pinned = (
@@ -163,7 +163,7 @@ class Gate:
 
 
 def _read(code: CodeCache, manifest: Manifest) -> Admitted:
-    from btplug._consent import manifest_in
+    from btplug._trust.consent import manifest_in
 
     own = manifest_in(code, manifest)
     return Admitted(own, code, confined=True, digest=code.pinned.digest)

@@ -21,7 +21,7 @@ from btplug.logs import escape
 from btplug.schema import fields_of, secret_fields
 
 if TYPE_CHECKING:
-    from btplug._child import Inside
+    from btplug._child.main import Inside
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
     from btplug.plugin import CLIPlugin

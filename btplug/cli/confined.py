@@ -14,7 +14,7 @@ from btplug.errors import BtplugError, Unsupported, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from btplug._broker import Broker
+    from btplug._broker.broker import Broker
     from btplug.cli.admission import Admitted
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
@@ -92,7 +92,7 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     asked = manifest.permissions
     try:
         host.child = sandbox.start(
-            "btplug._child:main",
+            "btplug._child.main:main",
             read=[admitted.code.pinned.root, *named, *granted(asked.read)],
             write=[*granted(asked.write)],
             guarded=guarded,
@@ -107,8 +107,8 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
 
 def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> Broker:
     """Return what lends the started transports, to the hosts that are permitted."""
-    from btplug._broker import Broker
-    from btplug._hosts import Hosts
+    from btplug._broker.broker import Broker
+    from btplug._broker.hosts import Hosts
     from btplug._lending import Transports
 
     context = host.context
@@ -185,7 +185,7 @@ def _stdin() -> int | None:
 
 
 def _order(host: Host, admitted: Admitted, ctx: click.Context) -> Any:
-    from btplug._order import Order, pinned_of
+    from btplug._child.order import Order, pinned_of
     from btplug.settings import HOST
 
     context = host.context

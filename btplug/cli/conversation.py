@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from btplug._frames import BadFrame, Frame, Kind
+from btplug._confine.frames import BadFrame, Frame, Kind
 from btplug._json import BadJSON, dumps, loads
 from btplug.cli.drawing import Drawing, text_of
 from btplug.cli.report import say, warn
@@ -33,7 +33,7 @@ from btplug.logs import escape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from btplug._broker import Broker
+    from btplug._broker.broker import Broker
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
     from btplug.sandbox import Child

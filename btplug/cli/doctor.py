@@ -89,7 +89,7 @@ def _confinement() -> dict[str, object]:
 
 def _trust(host: Host) -> dict[str, object]:
     """Return what was accepted, and what stands for the set of plugins in use."""
-    from btplug._lockfile import fingerprint
+    from btplug._trust.lockfile import fingerprint
     from btplug.cli.lock import in_use
 
     found: dict[str, object] = {"accepted": None, "fingerprint": None, "error": None}

@@ -11,7 +11,7 @@ from btplug.cli.lazy import host_of
 from btplug.errors import BtplugError, TrustError
 
 if TYPE_CHECKING:
-    from btplug._lockfile import Entry
+    from btplug._trust.lockfile import Entry
     from btplug.cli.host import Host
 
 
@@ -25,7 +25,7 @@ def command(ctx: click.Context, check: bool, path: str | None) -> None:
     In use is what would run: shipped or trusted, and enabled. Commit the file, and
     'btplug --locked run NAME' runs exactly that.
     """
-    from btplug._lockfile import FILE, fingerprint, read_lock
+    from btplug._trust.lockfile import FILE, fingerprint, read_lock
 
     host = host_of(ctx)
     path = path or ctx.find_root().params.get("lock") or FILE
@@ -51,10 +51,10 @@ def in_use(host: Host) -> list[Entry]:
 
 def _entry(host: Host, name: str) -> Entry | None:
     """Return the entry of a plugin as it lies there; None: there is none."""
-    from btplug._codecache import CodeCache
-    from btplug._consent import manifest_in, pin_accountable
-    from btplug._lockfile import entry_of
-    from btplug._pinned import read_folder
+    from btplug._load.codecache import CodeCache
+    from btplug._load.pinned import read_folder
+    from btplug._trust.consent import manifest_in, pin_accountable
+    from btplug._trust.lockfile import entry_of
 
     manifest = host.look_up(name)
     if manifest is None:
@@ -68,7 +68,7 @@ def _entry(host: Host, name: str) -> Entry | None:
 
 def _written(path: str, entries: list[Entry]) -> list[Entry]:
     from btplug._folders import write_atomic
-    from btplug._lockfile import lock_text, merged, read_lock
+    from btplug._trust.lockfile import lock_text, merged, read_lock
 
     old: dict[str, Entry] = {}
     if os.path.lexists(path):
@@ -88,7 +88,7 @@ def _written(path: str, entries: list[Entry]) -> list[Entry]:
 def _check(
     host: Host, pinned: dict[str, Entry], used: dict[str, Entry], path: str
 ) -> None:
-    from btplug._lockfile import difference
+    from btplug._trust.lockfile import difference
 
     found = []
     for name in sorted(pinned.keys() | used.keys()):

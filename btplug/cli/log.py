@@ -32,7 +32,7 @@ def command(
 
     The oldest come first. What was typed is not kept: it may hold a secret.
     """
-    from btplug._runs import read_runs, runs_file
+    from btplug._trust.runs import read_runs, runs_file
     from btplug.cli.output import show_json, show_rows
 
     host = host_of(ctx)

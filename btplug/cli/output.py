@@ -16,7 +16,7 @@ from btplug.logs import escape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from btplug._child import Inside
+    from btplug._child.main import Inside
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
 

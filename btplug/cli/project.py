@@ -47,8 +47,8 @@ def read_project(path: str) -> Project | None:
     Raises:
         TrustError: It is no regular file, too large, or others may write it.
     """
-    from btplug._hashes import digest_of, sha256
-    from btplug._owners import read_owned
+    from btplug._trust.hashes import digest_of, sha256
+    from btplug._trust.owners import read_owned
 
     try:
         content = read_owned(path, MOST)

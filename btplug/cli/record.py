@@ -38,7 +38,7 @@ def record(host: Host, code: int) -> None:
     manifest = host.called
     if manifest is None:
         return
-    from btplug._runs import Run, append
+    from btplug._trust.runs import Run, append
 
     digest = fingerprint = None
     with suppress(BtplugError):  # what was refused has been read by nobody

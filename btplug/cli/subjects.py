@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from btplug._codecache import CodeCache
-from btplug._consent import manifest_in, pin_accountable, place_of
 from btplug._discovery import FOLDERS, shelf_spots, spots_of
-from btplug._hashes import digest_of
 from btplug._installed import Spot
+from btplug._load.codecache import CodeCache
+from btplug._trust.consent import manifest_in, pin_accountable, place_of
+from btplug._trust.hashes import digest_of
 from btplug.cli.project import FILE as SETTINGS
 from btplug.cli.project import read_project
 from btplug.cli.report import warn
@@ -18,7 +18,7 @@ from btplug.manifest import FILE, is_name
 from btplug.trust import Accepted
 
 if TYPE_CHECKING:
-    from btplug._pinned import Pinned
+    from btplug._load.pinned import Pinned
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
 
@@ -127,7 +127,7 @@ def _project(root: str, host: Host, *, in_process: bool) -> list[Subject]:
     if settings := read_project(os.path.join(root, SETTINGS)):
         path, digest, content = settings
         consent = Accepted(path, os.path.basename(root), "settings", "", digest)
-        from btplug._hashes import sha256
+        from btplug._trust.hashes import sha256
 
         sizes, hashes = {SETTINGS: len(content)}, {SETTINGS: sha256(content)}
         found.append(Subject(consent, sizes, hashes))

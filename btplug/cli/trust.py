@@ -184,7 +184,7 @@ def _owner(path: str) -> str:
 
 
 def _before(subject: Subject, before: Accepted | None, host: Host) -> str:
-    from btplug._consent import changes
+    from btplug._trust.consent import changes
 
     if before is None:
         return "nothing was accepted here"

@@ -11,8 +11,8 @@ from lending import lent
 from test_shipped_transports import TestHTTP as HTTP
 
 from btplug import TransportPlugin, TransportPluginRegistry
-from btplug._broker import MOST_CALLS
-from btplug._proxies import Proxy
+from btplug._broker.broker import MOST_CALLS
+from btplug._broker.proxies import Proxy
 
 
 class LentHTTP(Proxy):

@@ -23,9 +23,9 @@ import termios
 import threading
 import time
 
-from btplug._frames import Channel, Frame, Kind
-from btplug._syscalls import machine
-from btplug._syscalls import number as number_of
+from btplug._confine.frames import Channel, Frame, Kind
+from btplug._confine.syscalls import machine
+from btplug._confine.syscalls import number as number_of
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from btplug._frames import CHUNK, Channel, Frame, Kind
+from btplug._confine.frames import CHUNK, Channel, Frame, Kind
 
 
 def after_go(function):
@@ -181,8 +181,8 @@ def fetch(channel, told):
     import asyncio
 
     from btplug import Context, Message, Peer
-    from btplug._line import Line
-    from btplug._proxies import Proxy
+    from btplug._broker.line import Line
+    from btplug._broker.proxies import Proxy
 
     context = Context()
     line = Line(channel)
@@ -212,8 +212,8 @@ def fetch(channel, told):
 @after_go
 def fetch_often(channel, told):
     from btplug import Message, Peer
-    from btplug._line import Line
-    from btplug._proxies import Proxy
+    from btplug._broker.line import Line
+    from btplug._broker.proxies import Proxy
 
     http, peer = Proxy("http", ("http",), Line(channel)), Peer(told["url"])
     http.send(peer, Message(body=b"a"))

@@ -16,19 +16,20 @@ import traceback
 
 import attempts
 
-from btplug import _confine, _landlock, _seccomp, sandbox
-from btplug._frames import Frame, Kind
-from btplug._syscalls import System, machine
+from btplug import sandbox
+from btplug._confine import landlock, rules, seccomp
+from btplug._confine.frames import Frame, Kind
+from btplug._confine.syscalls import System, machine
 
 # Somebody who may not enter the folder of the interpreter imports it all beforehand.
 for name in (
     "_socket", "ctypes", "fcntl", "importlib", "marshal", "resource", "select", "encodings.idna",
 ):  # fmt: skip
     __import__(name)
-KEEP = (_confine, _landlock, _seccomp)
+KEEP = (rules, landlock, seccomp)
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOBODY = 65534
-VERSION = _landlock.version(System(machine())) if machine() else 0
+VERSION = landlock.version(System(machine())) if machine() else 0
 
 
 def users():
@@ -177,7 +178,7 @@ class Stage:
         """
         self.host()
         if fork:
-            _landlock.NEWEST = known
+            landlock.NEWEST = known
             self.values["version"] = known
         os.environ["HOSTILE_TOKEN"] = "x"
         rows, noise = {}, []

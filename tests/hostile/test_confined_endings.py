@@ -15,8 +15,9 @@ import mains
 import pytest
 from stage import HERE, VERSION, aside, users
 
-from btplug import _confine, _landlock, _seccomp, sandbox
-from btplug._frames import LONGEST, BadFrame, Frame, Kind
+from btplug import sandbox
+from btplug._confine import landlock, rules, seccomp
+from btplug._confine.frames import LONGEST, BadFrame, Frame, Kind
 from btplug.errors import BtplugError, PluginDied, PluginTimeout, Unconfinable
 
 pytestmark = [
@@ -353,35 +354,35 @@ def test_a_wallet_that_is_not_there_is_no_reason_to_stop(tmp_path):
 
 def test_files_that_are_not_kept_stop_everything():
     def change():
-        _landlock.restrict = lambda *_: None
+        landlock.restrict = lambda *_: None
 
     assert refusal(change) == told("the process could still open /")
 
 
 def test_sockets_that_are_not_kept_stop_everything():
     def change():
-        _seccomp.install = lambda *_: None
+        seccomp.install = lambda *_: None
 
     assert refusal(change) == told("the process could still make a socket")
 
 
 def test_programs_that_are_not_kept_stop_everything():
     def change():
-        _seccomp.DENIED = _seccomp.DENIED.replace("execve ", "")
+        seccomp.DENIED = seccomp.DENIED.replace("execve ", "")
 
     assert refusal(change) == told("the process could still run programs")
 
 
 def test_a_kernel_without_landlock_is_told_apart():
     def change():
-        _landlock.NEWEST = 0
+        landlock.NEWEST = 0
 
     assert refusal(change) == told("the kernel has no Landlock, or it is switched off")
 
 
 def test_another_processor_is_told_apart():
     def change():
-        _confine.machine = lambda: None
+        rules.machine = lambda: None
 
     found = refusal(change)
     assert found == told(f"plugins are not confined on {os.uname().machine}")
@@ -417,7 +418,7 @@ def test_the_system_says_what_it_offers():
 HOST = """
 import os, sys
 from btplug import sandbox
-from btplug._frames import Frame, Kind
+from btplug._confine.frames import Frame, Kind
 child = sandbox.start("mains:wait", read=[sys.argv[1]], path=[*sys.path, sys.argv[1]],
                       fork=sys.argv[2] == "fork")
 with child:

@@ -9,9 +9,9 @@ from hostile_server import Hostile, open_http, reply
 from stage import HERE, VERSION
 
 from btplug import sandbox
-from btplug._broker import Broker
-from btplug._frames import Frame, Kind
-from btplug._hosts import Hosts
+from btplug._broker.broker import Broker
+from btplug._broker.hosts import Hosts
+from btplug._confine.frames import Frame, Kind
 
 pytestmark = [
     pytest.mark.slow,

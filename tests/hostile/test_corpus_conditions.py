@@ -224,18 +224,18 @@ def test_kill_9_at_any_moment_leaves_nothing_that_the_next_run_minds(corpus):
 def test_a_folder_that_has_lost_its_owner_is_swept_and_another_is_not(
     tmp_path, monkeypatch
 ):
-    from btplug import _scratch
+    from btplug._confine import scratch
 
-    monkeypatch.setattr(_scratch, "_PLACES", (str(tmp_path),))
-    monkeypatch.setattr(_scratch, "_YOUNG", -1.0)
-    code = "from btplug import _scratch; import sys; _scratch._PLACES = sys.argv[1:]; print(_scratch.make_folder()[0])"
+    monkeypatch.setattr(scratch, "_PLACES", (str(tmp_path),))
+    monkeypatch.setattr(scratch, "_YOUNG", -1.0)
+    code = "from btplug._confine import scratch; import sys; scratch._PLACES = sys.argv[1:]; print(scratch.make_folder()[0])"
     lost = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)  # fmt: skip
-    kept, fd = _scratch.make_folder()
+    kept, fd = scratch.make_folder()
     strange = tmp_path / "btplug-is-not-ours-0123456789abcdef"
     strange.mkdir()
     assert os.path.isdir(lost.stdout.strip())
 
-    _scratch.sweep()
+    scratch.sweep()
 
     os.close(fd)
     assert not os.path.exists(lost.stdout.strip())

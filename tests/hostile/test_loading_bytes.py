@@ -9,11 +9,11 @@ import threading
 import pytest
 from operating import COMMAND, accept
 
-from btplug._codecache import CodeCache
-from btplug._consent import manifest_in, pin_accountable, verdict
 from btplug._folders import folders
 from btplug._installed import Spot
+from btplug._load.codecache import CodeCache
 from btplug._loader import load, unload
+from btplug._trust.consent import manifest_in, pin_accountable, verdict
 from btplug.errors import BtplugError
 from btplug.trust import Accepted, TrustStore
 
@@ -139,7 +139,7 @@ def poisoned(path, key):
     """Return what an attacker writes who knows the form, and perhaps the key."""
     import marshal
 
-    from btplug._codecache import _mac
+    from btplug._load.codecache import _mac
 
     digest, manifest, codes = marshal.loads(path.read_bytes()[32:])
     codes["words.py"] = marshal.dumps(compile("WORD = 'evil'", "words.py", "exec"))

@@ -386,9 +386,9 @@ def test_a_consent_to_run_confined_starts_no_transport(
     btplug, make_plugin, home, marks
 ):
     """However it came into the store: nothing confines a transport."""
-    from btplug._consent import pin_accountable
     from btplug._folders import folders
     from btplug._installed import Spot
+    from btplug._trust.consent import pin_accountable
     from btplug.trust import Accepted, TrustStore
 
     folder = make_plugin(

@@ -7,10 +7,10 @@ import time
 import pytest
 from operating import COMMAND, accept
 
-from btplug import _runs
 from btplug._folders import folders
+from btplug._trust import runs
 
-RUN = _runs.Run("2026-01-01T00:00:00.000Z", "run it", "it", "1", "user", "0", None, None, "done", 0, 0.1)  # fmt: skip
+RUN = runs.Run("2026-01-01T00:00:00.000Z", "run it", "it", "1", "user", "0", None, None, "done", 0, 0.1)  # fmt: skip
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_run_leaves_one_line(btplug, it, home):
     ]  # fmt: skip
     digest = json.loads(btplug("trust", "--list", "--json").stdout)[0]["digest"]
     assert [r["digest"] for r in found] == [None, digest, digest]
-    assert set(found[0]) == set(_runs.Run._fields)
+    assert set(found[0]) == set(runs.Run._fields)
     assert found[1]["version"] == "1.0.0"
     assert found[1]["source"] == "user"
     assert found[1]["hosts"] == []
@@ -69,7 +69,7 @@ def test_nothing_that_was_typed_is_kept(btplug, it, home):
 def test_runs_are_asked_for_by_plugin_and_time(btplug, it, home):
     home.mkdir(exist_ok=True)
     for name, moment in (("it", "2020-01-01T00:00:00.000Z"), ("b", "2020-06-01T00:00:00.000Z")):  # fmt: skip
-        _runs.append(folders(), RUN._replace(time=moment, plugin=name))
+        runs.append(folders(), RUN._replace(time=moment, plugin=name))
     accept(btplug, "it")
     btplug("run", "it")
 
@@ -117,11 +117,11 @@ def test_runs_side_by_side_leave_whole_lines(btplug, it):
 
 
 def test_the_log_is_bounded_and_keeps_what_is_new(home, monkeypatch):
-    monkeypatch.setattr(_runs, "MOST", 2000)
+    monkeypatch.setattr(runs, "MOST", 2000)
     for number in range(100):
-        _runs.append(folders(), RUN._replace(version=str(number)))
+        runs.append(folders(), RUN._replace(version=str(number)))
 
-    found = [run["version"] for run in _runs.read_runs(folders())]
+    found = [run["version"] for run in runs.read_runs(folders())]
     sizes = [p.stat().st_size for p in (home / "state" / "_runs").iterdir()]
     assert found == [str(n) for n in range(100 - len(found), 100)]
     assert len(found) > 8
@@ -130,11 +130,11 @@ def test_the_log_is_bounded_and_keeps_what_is_new(home, monkeypatch):
 
 
 def test_damaged_lines_are_left_out(btplug, home):
-    _runs.append(folders(), RUN)
+    runs.append(folders(), RUN)
     path = home / "state" / "_runs" / "runs.jsonl"
     with path.open("ab") as file:
         file.write(b'{"time": "2026", "plug\n\xff\xfe\n[1]\n{}\n\n')
-    _runs.append(folders(), RUN)
+    runs.append(folders(), RUN)
 
     assert len(runs(btplug)) == 2
 

@@ -16,9 +16,9 @@ from lending import Lent, lent
 from test_http_stream import body_of
 
 from btplug import Message, Peer
-from btplug._broker import MOST_BODY, MOST_CALLS
-from btplug._frames import LONGEST, WINDOW, BadFrame, Frame, Kind
-from btplug._parcels import Ask, Turn, packed
+from btplug._broker.broker import MOST_BODY, MOST_CALLS
+from btplug._broker.parcels import Ask, Turn, packed
+from btplug._confine.frames import LONGEST, WINDOW, BadFrame, Frame, Kind
 from btplug.errors import (
     NotAllowed,
     PluginFailed,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btplug._frames import (
+from btplug._confine.frames import (
     LONGEST,
     BadFrame,
     Channel,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btplug._hosts import Hosts
+from btplug._broker.hosts import Hosts
 from btplug.errors import NotAllowed
 
 RULES = ["good.example", "Other.Example:8091", "*.deep.example", "10.0.0.0/8",

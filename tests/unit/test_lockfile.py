@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btplug._blocks import BadBlocks
-from btplug._lockfile import (
+from btplug._trust.blocks import BadBlocks
+from btplug._trust.lockfile import (
     Entry,
     difference,
     fingerprint,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btplug import _seccomp
-from btplug._syscalls import MACHINES, NUMBERS, YOUNGEST, number
+from btplug._confine import seccomp
+from btplug._confine.syscalls import MACHINES, NUMBERS, YOUNGEST, number
 
 PID = 4711
 ALLOW, KILL = "allow", "kill"
@@ -46,7 +46,7 @@ def run(code, audit, number, arguments=()):
 @pytest.fixture(params=MACHINES)
 def ask(request):
     machine = MACHINES[request.param]
-    code = _seccomp.program(machine, PID, 7)
+    code = seccomp.program(machine, PID, 7)
 
     def answer(name, *arguments):
         found = number(name, machine) if isinstance(name, str) else name
@@ -58,19 +58,19 @@ def ask(request):
     return answer
 
 
-@pytest.mark.parametrize("name", _seccomp.DENIED.split())
+@pytest.mark.parametrize("name", seccomp.DENIED.split())
 def test_a_denied_call_is_not_permitted_whatever_its_arguments(ask, name):
     assert ask(name) == ask(name, *[2**64 - 1] * 6) == "EPERM"
 
 
-@pytest.mark.parametrize("name", _seccomp.MISSING.split())
+@pytest.mark.parametrize("name", seccomp.MISSING.split())
 def test_a_missing_call_is_not_there(ask, name):
     assert ask(name) == ask(name, *[2**64 - 1] * 6) == "ENOSYS"
 
 
 def test_every_other_known_call_is_allowed_or_judged(ask):
-    named = {*_seccomp.DENIED.split(), *_seccomp.MISSING.split()}
-    named |= set(_seccomp._judged(PID, 7))
+    named = {*seccomp.DENIED.split(), *seccomp.MISSING.split()}
+    named |= set(seccomp._judged(PID, 7))
     numbers = {number(name, ask.machine) for name in named}
     for other in set(range(YOUNGEST + 1)) - numbers:
         assert ask(other) == ALLOW, other
@@ -83,7 +83,7 @@ def test_calls_of_tomorrow_and_of_x32_are_not_there(ask, number):
 
 @pytest.mark.parametrize("audit", [0x40000003, 0x40000028, 0, 0xC00000F3])
 def test_calls_of_another_processor_end_the_process(ask, audit):
-    code = _seccomp.program(ask.machine, PID, 7)
+    code = seccomp.program(ask.machine, PID, 7)
 
     assert run(code, audit, 0) == KILL
 
@@ -155,7 +155,7 @@ def test_a_call_is_judged_by_its_arguments(ask, name, arguments, answer):
 @pytest.mark.parametrize("landlock", [1, 2])
 def test_where_landlock_cannot_keep_files_from_being_cut_the_filter_does(landlock):
     machine = MACHINES["x86_64"]
-    code = _seccomp.program(machine, PID, landlock)
+    code = seccomp.program(machine, PID, landlock)
 
     def answer(name, *arguments):
         return run(code, machine.audit, number(name, machine), arguments)
@@ -170,26 +170,26 @@ def test_where_landlock_cannot_keep_files_from_being_cut_the_filter_does(landloc
 )
 def test_a_filter_answers_every_call_there_can_be(audit, call, arguments):
     for machine in MACHINES.values():
-        code = _seccomp.program(machine, PID, 1)
+        code = seccomp.program(machine, PID, 1)
         assert run(code, audit, call, arguments)
         assert run(code, machine.audit, call, arguments) in (ALLOW, "EPERM", "ENOSYS")
 
 
 def test_a_filter_is_shorter_than_the_kernel_takes():
     for machine in MACHINES.values():
-        assert len(_seccomp.program(machine, PID, 1)) // 8 <= 4096
+        assert len(seccomp.program(machine, PID, 1)) // 8 <= 4096
 
 
 def test_every_call_stands_in_one_list_only():
-    names = [*_seccomp.DENIED.split(), *_seccomp.MISSING.split()]
+    names = [*seccomp.DENIED.split(), *seccomp.MISSING.split()]
 
     assert len(names) == len(set(names))
-    assert not set(names) & set(_seccomp._judged(PID, 1))
+    assert not set(names) & set(seccomp._judged(PID, 1))
 
 
 def test_no_name_is_in_the_table_for_nothing():
-    used = {*_seccomp.DENIED.split(), *_seccomp.MISSING.split()}
-    used |= set(_seccomp._judged(PID, 1))
+    used = {*seccomp.DENIED.split(), *seccomp.MISSING.split()}
+    used |= set(seccomp._judged(PID, 1))
     used |= {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
 
     assert set(NUMBERS) == used

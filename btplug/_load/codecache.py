@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from btplug._folders import Folders
-    from btplug._pinned import Pinned
+    from btplug._load.pinned import Pinned
 
 _MOST = 64 * 1024 * 1024
 _KEY = 32

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from btplug._syscalls import System
+    from btplug._confine.syscalls import System
 
 NEWEST = 7
 

@@ -12,10 +12,10 @@ import errno
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from btplug._syscalls import YOUNGEST, number
+from btplug._confine.syscalls import YOUNGEST, number
 
 if TYPE_CHECKING:
-    from btplug._syscalls import Machine, System
+    from btplug._confine.syscalls import Machine, System
 
 # Not there, as far as a child can see: what has an older form to fall back to.
 MISSING = """

@@ -8,13 +8,13 @@ from collections.abc import Sized
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from btplug._frames import CHUNK, Frame, Kind
+from btplug._confine.frames import CHUNK, Frame, Kind
 from btplug.context import Screen, nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from btplug._child_link import Link
+    from btplug._child.link import Link
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, NoReturn
 
-from btplug._hashes import digest_of, sha256
-from btplug._owners import check_owner, kind_of, read_whole, real_folder
+from btplug._trust.hashes import digest_of, sha256
+from btplug._trust.owners import check_owner, kind_of, read_whole, real_folder
 from btplug.errors import PluginLoadError
 
 if TYPE_CHECKING:

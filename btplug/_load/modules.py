@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from importlib.readers import FileReader
     from types import CodeType, ModuleType
 
-    from btplug._codecache import CodeCache
+    from btplug._load.codecache import CodeCache
 
 
 class Modules:

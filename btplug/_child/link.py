@@ -5,17 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from btplug._frames import Frame, Kind
+from btplug._broker.line import Line
+from btplug._confine.frames import Frame, Kind
 from btplug._json import dumps, loads
 from btplug._lending import Transports
-from btplug._line import Line
 from btplug.errors import PluginError, PluginTimeout, TrustError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from btplug._frames import Channel
-    from btplug._order import Order
+    from btplug._child.order import Order
+    from btplug._confine.frames import Channel
     from btplug.context import Context
     from btplug.transport import Transport
 
@@ -56,7 +56,7 @@ class Link:
 
     def _fill(self, order: Order, transports: FarTransports) -> None:
         # Imported here: msgspec costs 20 ms, and not every plugin sends.
-        from btplug._proxies import Proxy
+        from btplug._broker.proxies import Proxy
 
         for name, schemes in order.schemes.items():
             proxy = Proxy(name, schemes, self._line)

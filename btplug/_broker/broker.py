@@ -10,16 +10,16 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from btplug._flow import Flow, Threads, cut
-from btplug._frames import INLINE, BadFrame, Frame, Kind
-from btplug._parcels import Ask, Fault, packed, unpacker
+from btplug._broker.flow import Flow, Threads, cut
+from btplug._broker.parcels import Ask, Fault, packed, unpacker
+from btplug._confine.frames import INLINE, BadFrame, Frame, Kind
 from btplug.errors import Cut, NotAllowed, TooLarge, UsageError
 from btplug.message import Message, Peer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from btplug._hosts import Hosts
+    from btplug._broker.hosts import Hosts
     from btplug._loop import HomeLoop
     from btplug.transport import Transport
 
@@ -131,9 +131,9 @@ class Broker:
                 reply = self._send(transport, ask, message)
                 send_reply(flow, reply)
             else:
-                from btplug import _carriers
+                from btplug._broker import carriers
 
-                carry = getattr(_carriers, ask.method)
+                carry = getattr(carriers, ask.method)
                 self.home.run(carry(self, flow, ask, message, transport))
         finally:
             with self._lock:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import stat
 
-from btplug._hashes import sha256
-from btplug._owners import (
+from btplug._load.pinned import COMPILED, Pinned, read_folder
+from btplug._trust.hashes import sha256
+from btplug._trust.owners import (
     check_owner,
     kind_of,
     read_owned,
     read_whole,
     real_folder,
 )
-from btplug._pinned import COMPILED, Pinned, read_folder
 from btplug.errors import PluginLoadError
 
 MOST_FILES = 20_000

@@ -9,15 +9,15 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from btplug._confine import PAST_FILES, PAST_MEMORY
-from btplug._frames import BadFrame, Frame, Kind, Port
-from btplug._scratch import remove
+from btplug._confine.frames import BadFrame, Frame, Kind, Port
+from btplug._confine.rules import PAST_FILES, PAST_MEMORY
+from btplug._confine.scratch import remove
 from btplug.errors import PluginDied, PluginTimeout, Unconfinable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from btplug._confine import Limits
+    from btplug._confine.rules import Limits
     from btplug.errors import BtplugError
 
 IN_PROCESS = (

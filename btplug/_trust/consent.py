@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from btplug._codecache import CodeCache
 from btplug._discovery import read_spot
 from btplug._installed import Spot
+from btplug._load.codecache import CodeCache
 from btplug.errors import PluginLoadError, TrustError
 from btplug.manifest import FILE, Manifest, Permissions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from btplug._pinned import Pinned
+    from btplug._load.pinned import Pinned
     from btplug.trust import Accepted, TrustStore
 
 
@@ -75,10 +75,10 @@ def pin_accountable(found: Spot | Manifest) -> Pinned:
         PluginLoadError: They are not what a plugin may consist of.
     """
     if found.package:
-        from btplug._distfiles import read_distribution
+        from btplug._trust.distfiles import read_distribution
 
         return read_distribution(found.record, found.root, found.package)
-    from btplug._pinned import read_folder
+    from btplug._load.pinned import read_folder
 
     return read_folder(found.root)
 

@@ -11,16 +11,16 @@ from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from btplug._flow import Flow, cut
-from btplug._frames import INLINE, Frame, Kind
-from btplug._parcels import Ask, Done, Turn, packed, unpacker
+from btplug._broker.flow import Flow, cut
+from btplug._broker.parcels import Ask, Done, Turn, packed, unpacker
+from btplug._confine.frames import INLINE, Frame, Kind
 from btplug.errors import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from typing import IO
 
-    from btplug._broker import Broker
+    from btplug._broker.broker import Broker
     from btplug.message import Message, Peer
     from btplug.outcome import Outcome
     from btplug.transport import Transport

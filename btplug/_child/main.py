@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from btplug._child_link import Link
-from btplug._child_screen import Far, flush_prints, shortened, stream
-from btplug._codecache import CodeCache
+from btplug._child.link import Link
+from btplug._child.order import Order
+from btplug._child.screen import Far, flush_prints, shortened, stream
+from btplug._confine.frames import Channel, Frame, Kind
 from btplug._folders import Folders
-from btplug._frames import Channel, Frame, Kind
-from btplug._order import Order
-from btplug._pinned import Pinned
+from btplug._load.codecache import CodeCache
+from btplug._load.pinned import Pinned
 from btplug.cli.command import plugin_command
 from btplug.context import Context
 from btplug.errors import BtplugError, PluginExit, Terminated

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btplug import _blocks
-from btplug._blocks import BadBlocks
+from btplug._trust import blocktext
+from btplug._trust.blocktext import BadBlocks
 
 KEYS = frozenset({"one", "two"})
 WORDS = st.lists(st.text() | st.sampled_from(["", " ", "%", "a b", "ä%20", "\n", "\udcff", "#"]), max_size=3)  # fmt: skip
@@ -32,11 +32,11 @@ def encodable(block):
     st.lists(BLOCK.filter(encodable), max_size=4), st.sampled_from(["", "for people"])
 )
 def test_what_was_written_is_read(blocks, comment):
-    text = _blocks.write("head: 1", blocks, comment=comment)
+    text = blocktext.write("head: 1", blocks, comment=comment)
 
     text.encode()
     assert all(line.isprintable() for line in text.split("\n"))
-    assert _blocks.read(text, "head: 1", KEYS) == blocks
+    assert blocktext.read(text, "head: 1", KEYS) == blocks
 
 
 @given(
@@ -50,10 +50,10 @@ def test_what_was_written_is_read(blocks, comment):
 )  # fmt: skip
 def test_any_other_text_is_refused_in_words_or_read_whole(text):
     try:
-        blocks = _blocks.read(text, "head: 1", KEYS)
+        blocks = blocktext.read(text, "head: 1", KEYS)
     except BadBlocks:
         return  # what it says is held below
-    assert _blocks.read(_blocks.write("head: 1", blocks), "head: 1", KEYS) == blocks
+    assert blocktext.read(blocktext.write("head: 1", blocks), "head: 1", KEYS) == blocks
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_any_other_text_is_refused_in_words_or_read_whole(text):
 )  # fmt: skip
 def test_a_wrong_line_is_named(text, told):
     with pytest.raises(BadBlocks) as caught:
-        _blocks.read(text, "head: 1", KEYS)
+        blocktext.read(text, "head: 1", KEYS)
 
     assert str(caught.value) == told
 
@@ -80,10 +80,10 @@ def test_a_key_that_stands_once_is_asked_for():
     with pytest.raises(
         BadBlocks, match=r"^found 2 lines 'one' in a block, expected one$"
     ):
-        _blocks.one(block, "one")
+        blocktext.one(block, "one")
     with pytest.raises(
         BadBlocks, match=r"^found 0 lines 'x' in a block, expected one$"
     ):
-        _blocks.one(block, "x")
+        blocktext.one(block, "x")
     with pytest.raises(BadBlocks, match=r"^two: found 2 words, expected one$"):
-        _blocks.word(block, "two")
+        blocktext.word(block, "two")

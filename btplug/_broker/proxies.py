@@ -8,11 +8,18 @@ from collections.abc import AsyncIterable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from btplug._answers import AsyncOutcomes, Outcomes, ProxyStream, body_of, of, plain
-from btplug._flow import Flow, cut
-from btplug._frames import INLINE, LONGEST, Kind
-from btplug._line import Line
-from btplug._parcels import Ask, Turn, packed
+from btplug._broker.answers import (
+    AsyncOutcomes,
+    Outcomes,
+    ProxyStream,
+    body_of,
+    of,
+    plain,
+)
+from btplug._broker.flow import Flow, cut
+from btplug._broker.line import Line
+from btplug._broker.parcels import Ask, Turn, packed
+from btplug._confine.frames import INLINE, LONGEST, Kind
 from btplug.errors import TooLarge, Unsupported
 from btplug.message import Health, Message, Peer, Reply
 from btplug.outcome import Failure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
-from btplug._frames import BadFrame
+from btplug._confine.frames import BadFrame
 from btplug.errors import BtplugError, PluginFailed, UsageError, reason_of
 from btplug.message import Message, Peer, Reply
 from btplug.outcome import Failure

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterable, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from btplug._frames import BadFrame, Frame, Kind
-from btplug._parcels import Done, Fault, unpacker
+from btplug._broker.parcels import Done, Fault, unpacker
+from btplug._confine.frames import BadFrame, Frame, Kind
 from btplug.message import Reply
 from btplug.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from btplug._flow import Flow
-    from btplug._line import Line
+    from btplug._broker.flow import Flow
+    from btplug._broker.line import Line
     from btplug.message import Peer
 
 T = TypeVar("T")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from btplug._frames import CHUNK, Frame, Kind
+from btplug._confine.frames import CHUNK, Frame, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from btplug._codecache import CodeCache
+    from btplug._load.codecache import CodeCache
 
     Bytes: TypeAlias = tuple[str, dict[str, bytes], dict[str, str] | None]
 

@@ -6,12 +6,12 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from btplug._flow import Flow
-from btplug._frames import BadFrame, Kind
+from btplug._broker.flow import Flow
+from btplug._confine.frames import BadFrame, Kind
 from btplug.errors import Cut, NotAllowed
 
 if TYPE_CHECKING:
-    from btplug._frames import Channel
+    from btplug._confine.frames import Channel
 
 _MOST_CALLS = 48  # at once; the host takes a few more, which may be ending
 _GONE, _FIX = "btplug, which lends the transport, has ended", "run it again"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from btplug import _blocks
-from btplug._blocks import BadBlocks
-from btplug._hashes import is_digest, sha256
-from btplug._owners import read_owned
+from btplug._trust import blocktext
+from btplug._trust.blocktext import BadBlocks
+from btplug._trust.hashes import is_digest, sha256
+from btplug._trust.owners import read_owned
 from btplug.errors import TrustError
 from btplug.manifest import Permissions, is_name
 from btplug.trust import permission_lines, permissions_in
@@ -16,7 +16,7 @@ from btplug.trust import permission_lines, permissions_in
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from btplug._pinned import Pinned
+    from btplug._load.pinned import Pinned
     from btplug.manifest import Manifest
 
 FILE = "btplug.lock"
@@ -72,7 +72,7 @@ def fingerprint(entries: Iterable[Entry]) -> str:
     those of another.
     """
     blocks = [_block(e._replace(digests=_everywhere(e))) for e in sorted(entries)]
-    return f"h1:{sha256(_blocks.write(_HEAD, blocks).encode())}"
+    return f"h1:{sha256(blocktext.write(_HEAD, blocks).encode())}"
 
 
 def _everywhere(entry: Entry) -> tuple[tuple[str, str], ...]:
@@ -82,9 +82,9 @@ def _everywhere(entry: Entry) -> tuple[tuple[str, str], ...]:
 def lock_text(entries: Iterable[Entry]) -> str:
     """Return the text of a lock."""
     entries = sorted(entries)
-    first: _blocks.Block = {"fingerprint": [(fingerprint(entries),)]}
+    first: blocktext.Block = {"fingerprint": [(fingerprint(entries),)]}
     blocks = [first, *map(_block, entries)]
-    return _blocks.write(_HEAD, blocks, comment=_COMMENT)
+    return blocktext.write(_HEAD, blocks, comment=_COMMENT)
 
 
 def read_lock(path: str) -> dict[str, Entry]:
@@ -116,7 +116,7 @@ def parse_lock(text: str) -> dict[str, Entry]:
         BadBlocks: It is not as `lock_text` writes it.
     """
     # Git may have been told to end lines as Windows does.
-    blocks = _blocks.read(text.replace("\r\n", "\n"), _HEAD, _KEYS)
+    blocks = blocktext.read(text.replace("\r\n", "\n"), _HEAD, _KEYS)
     if not blocks:
         raise BadBlocks("found no fingerprint, expected one")
     found = [_entry(block) for block in blocks[1:]]
@@ -124,12 +124,12 @@ def parse_lock(text: str) -> dict[str, Entry]:
     if len(entries) != len(found):
         raise BadBlocks("found a plugin twice, expected each once")
     now = fingerprint(found)
-    if (stated := _blocks.word(blocks[0], "fingerprint")) != now:
+    if (stated := blocktext.word(blocks[0], "fingerprint")) != now:
         raise BadBlocks(f"fingerprint: found {stated[:80]!r}, expected {now!r}")
     return entries
 
 
-def _block(entry: Entry) -> _blocks.Block:
+def _block(entry: Entry) -> blocktext.Block:
     return {
         "plugin": [(entry.name,)],
         "kind": [(entry.kind,)],
@@ -140,17 +140,17 @@ def _block(entry: Entry) -> _blocks.Block:
     }
 
 
-def _entry(block: _blocks.Block) -> Entry:
+def _entry(block: blocktext.Block) -> Entry:
     digests = []
     for words in block.get("digest", []):
         if not 1 <= len(words) <= 2 or not is_digest(words[0]):
             raise BadBlocks(f"digest: found {' '.join(words)[:80]!r}, expected h1:…")
         digests.append((words[1] if len(words) == 2 else "", words[0]))
     found = Entry(
-        _blocks.word(block, "plugin"),
-        _blocks.word(block, "kind"),
-        _blocks.one(block, "source"),
-        _blocks.word(block, "version"),
+        blocktext.word(block, "plugin"),
+        blocktext.word(block, "kind"),
+        blocktext.one(block, "source"),
+        blocktext.word(block, "version"),
         permissions_in(block),
         tuple(sorted(digests)),
     )

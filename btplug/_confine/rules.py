@@ -14,8 +14,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from btplug._frames import Channel, Frame, Kind
-from btplug._syscalls import System, machine
+from btplug._confine.frames import Channel, Frame, Kind
+from btplug._confine.syscalls import System, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -248,15 +248,15 @@ def _limit(limits: Limits) -> None:
 
 
 def _forbid(system: System, plan: Plan) -> None:
-    from btplug import _landlock, _seccomp
+    from btplug._confine import landlock, seccomp
 
-    known = _landlock.version(system)
+    known = landlock.version(system)
     if not known:
         raise Loose("the kernel has no Landlock, or it is switched off")
-    code = _seccomp.program(system.machine, os.getpid(), known)
-    _landlock.restrict(system, known, plan.read, (plan.folder, *plan.write))
+    code = seccomp.program(system.machine, os.getpid(), known)
+    landlock.restrict(system, known, plan.read, (plan.folder, *plan.write))
     system.call("prctl", _DUMPABLE, 0, 0, 0, 0)
-    _seccomp.install(system, code)
+    seccomp.install(system, code)
 
 
 def _prove(system: System, guarded: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from btplug._frames import CHUNK, WINDOW, BadFrame, Frame, Kind
+from btplug._confine.frames import CHUNK, WINDOW, BadFrame, Frame, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,1 @@
+"""What lends transports to a confined child: both ends of the line between them."""

@@ -1,0 +1,1 @@
+"""What holds a child: system calls, Landlock, seccomp, its folder, its frames."""

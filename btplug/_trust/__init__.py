@@ -1,0 +1,1 @@
+"""What the operator accepted: how it is named, kept, locked and recorded."""
