@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from queue import SimpleQueue
+from collections import deque
 from typing import TYPE_CHECKING
 
 from btplug._broker.flow import Flow
@@ -34,17 +34,17 @@ class Line:
         self._thread = threading.Thread(
             target=self._hear, name="btplug host", daemon=True
         )
-        self._abandoned: SimpleQueue[Flow] = SimpleQueue()
+        self._abandoned: deque[Flow] = deque()
         self._turns = threading.BoundedSemaphore(_MOST_CALLS)
 
     def abandon(self, flow: Flow) -> None:
         """Let a call go when the next one begins; takes no lock."""
-        self._abandoned.put(flow)
+        self._abandoned.append(flow)
 
     def open(self, kind: Kind, body: bytes) -> Flow:
         """Begin a call, or ask the host's operator something."""
-        while not self._abandoned.empty():
-            self.close(self._abandoned.get(), cancel=True)
+        while self._abandoned:
+            self.close(self._abandoned.popleft(), cancel=True)
         self._turns.acquire()
         with self._lock:
             self._last = self._last % 0xFFFFFFFF + 1

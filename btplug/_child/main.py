@@ -99,7 +99,7 @@ class Inside:
             permissions=Permissions._make(values.permissions)
         )
         root, files, hashes = order.pinned
-        code = CodeCache(None, Pinned(root, files, hashes=hashes), order.codes)
+        code = CodeCache(None, Pinned(root, files, hashes=hashes), codes=order.codes)
         self.commands.checked[self.manifest.root] = code
 
     def run(self, order: Order) -> None:

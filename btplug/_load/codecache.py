@@ -1,12 +1,12 @@
-"""Compiled code of pinned plugins, kept privately: one file for each content.
+"""Compiled code of pinned plugins, kept privately: one file for each plugin.
 
 What is read back is run, so a checksum would not do: whoever can write the cache (a
 CI system that restores it, say) could replace both. Each file begins with a keyed
 hash; the key lies with what the operator trusts, not in the cache. A file that was
 damaged, poisoned, or written with another key counts as missing.
 
-The same key makes the name, of all bytes of the plugin: what is found under it was
-made of exactly these. So their SHA-256 is kept too, which takes three times as long.
+All bytes of the plugin are hashed with it: what is read back was made of exactly
+these. So their SHA-256 is kept too, which takes three times as long.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from btplug._folders import digest, make_private, write_atomic
+from btplug._folders import make_private, write_atomic
 
 if TYPE_CHECKING:
+    from _blake2 import blake2b
     from types import CodeType
 
     from btplug._folders import Folders
@@ -33,6 +34,7 @@ class CodeCache:
 
     Args:
         home: Where compiled code is kept; None: nowhere.
+        package: Of the plugin, where others lie in the same folder.
         codes: What was compiled before, by somebody who is trusted.
 
     Attributes:
@@ -45,37 +47,42 @@ class CodeCache:
         self,
         home: Folders | None,
         pinned: Pinned,
+        *,
+        package: str = "",
         codes: dict[str, bytes] | None = None,
     ) -> None:
-        self.pinned, self._home = pinned, home
+        self.pinned, self._home, self._package = pinned, home, package
         self.codes = codes or {}
         self._fresh = False
         self.manifest: tuple[Any, ...] | None = None
         self._key = _read_key(home) if home else None
         if home and self._key:
-            self._read(self._path(home, self._key), self._key)
+            self._read(home, self._key)
 
-    def _path(self, home: Folders, key: bytes) -> str:
-        """Return where the code of exactly these bytes is kept."""
+    def _made(self, key: bytes) -> tuple[str, blake2b]:
+        """Return the name of the file, and the hash of what it was made of."""
         from _blake2 import blake2b
 
         pinned = self.pinned
-        about = f"{_stamp()}\n{pinned.root}\n"
-        made = blake2b(os.fsencode(about), key=key, digest_size=16)
+        about = os.fsencode(f"{_stamp()}\n{pinned.root}\n{self._package}\n")
+        name = blake2b(about, digest_size=16).hexdigest()
+        made = blake2b(about, key=key, digest_size=_KEY)
         if not pinned.whole:
             made.update(pinned.digest.encode())
-        else:
-            for path in sorted(pinned.files):
-                content = pinned.files[path]
-                made.update(f"{path}\n{len(content)}\n".encode())
-                made.update(content)
-        return os.path.join(home.cache, "code", f"{digest(about)}-{made.hexdigest()}")
+            return name, made
+        made.update(b"%d\n" % len(pinned.files))
+        for path in sorted(pinned.files):
+            content = pinned.files[path]
+            made.update(b"%b\n%d\n" % (os.fsencode(path), len(content)))
+            made.update(content)
+        return name, made
 
-    def _read(self, path: str, key: bytes) -> None:
+    def _read(self, home: Folders, key: bytes) -> None:
         import marshal
 
+        name, made = self._made(key)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(_place(home, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return
         try:
@@ -85,7 +92,8 @@ class CodeCache:
         finally:
             os.close(fd)
         body = content[_KEY:]
-        if _same(content[:_KEY], _mac(path, body, key)):
+        made.update(body)
+        if _same(content[:_KEY], made.digest()):
             known, self.manifest, self.codes = marshal.loads(body)
             self.pinned.recall(known)
 
@@ -126,27 +134,14 @@ class CodeCache:
         self._fresh = False
         with suppress(OSError, ValueError):
             key = self._key = self._key or _make_key(self._home)
-            path = self._path(self._home, key)
+            name, made = self._made(key)
             body = marshal.dumps((self.pinned.digest, self.manifest, self.codes))
-            write_atomic(path, _mac(path, body, key) + body)
-            _drop_older(path)
+            made.update(body)
+            write_atomic(_place(self._home, name), made.digest() + body)
 
 
-def _drop_older(path: str) -> None:
-    """Remove the code of what lay in the same folder before."""
-    folder, own = os.path.split(path)
-    for name in os.listdir(folder):
-        if name != own and name.startswith(own[:9]):
-            os.unlink(os.path.join(folder, name))
-
-
-def _mac(path: str, body: bytes, key: bytes) -> bytes:
-    from _blake2 import blake2b
-
-    # The name is part of it: one file in place of another does not count.
-    made = blake2b(os.path.basename(path).encode(), key=key, digest_size=_KEY)
-    made.update(body)
-    return bytes(made.digest())
+def _place(home: Folders, name: str) -> str:
+    return os.path.join(home.cache, "code", name)
 
 
 def _stamp() -> str:

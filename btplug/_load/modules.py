@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -25,9 +26,16 @@ class Modules:
 
     def __init__(self, code: CodeCache, prefix: str) -> None:
         self.pinned, self.prefix, self.cache = code.pinned, prefix, code
-        pinned = code.pinned
-        self._folders = {path[:end] for path in pinned.paths for end in _slashes(path)}
-        self._tops = {path.partition("/")[0].partition(".")[0] for path in pinned.paths}
+
+    @cached_property
+    def _folders(self) -> set[str]:
+        paths = self.pinned.paths
+        return {path[:end] for path in paths for end in _slashes(path)}
+
+    @cached_property
+    def _tops(self) -> set[str]:
+        paths = self.pinned.paths
+        return {path.partition("/")[0].partition(".")[0] for path in paths}
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: object = None

@@ -14,6 +14,7 @@ from btplug.manifest import FILE, Manifest, Permissions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from btplug._folders import Folders
     from btplug._load.pinned import Pinned
     from btplug.trust import Accepted, TrustStore
 
@@ -83,6 +84,11 @@ def pin_accountable(found: Spot | Manifest) -> Pinned:
     return read_folder(found.root)
 
 
+def code_of(found: Spot | Manifest, home: Folders | None, pinned: Pinned) -> CodeCache:
+    """Return a plugin's bytes with what was compiled of them, kept in *home*."""
+    return CodeCache(home, pinned, package=found.package)
+
+
 def manifest_in(code: CodeCache, found: Spot | Manifest) -> Manifest:
     """Return the manifest that stands in the bytes that were read.
 
@@ -127,7 +133,7 @@ def verdict(found: Spot | Manifest, kind: str | None, store: TrustStore) -> Verd
     accepted = store.find(found.root) or store.find(place_of(found))
     if accepted is None or (accepted.kind, accepted.name) != (kind, found.name):
         return Verdict("untrusted")
-    code = CodeCache(store.home, pin_accountable(found))
+    code = code_of(found, store.home, pin_accountable(found))
     same = code.pinned.digest == accepted.digest
     return Verdict("trusted" if same else "changed", code, accepted)
 

@@ -121,8 +121,7 @@ class Gate:
         return own._replace(confined=not found_now.accepted.in_process)
 
     def _in_plugin_dir(self, manifest: Manifest) -> Admitted:
-        from btplug._load.codecache import CodeCache
-        from btplug._trust.consent import pin_accountable
+        from btplug._trust.consent import code_of, pin_accountable
 
         if manifest.kind == "transport" and not self._in_process:
             raise TrustError(
@@ -131,13 +130,13 @@ class Gate:
                 fix="add --in-process, in front of the command, if you trust its code",
                 plugin=manifest.name,
             )
-        found = _read(CodeCache(self._home, pin_accountable(manifest)), manifest)
+        code = code_of(manifest, self._home, pin_accountable(manifest))
+        found = _read(code, manifest)
         return found._replace(confined=not self._in_process)
 
     def _as_locked(self, manifest: Manifest) -> Admitted:
-        from btplug._load.codecache import CodeCache
         from btplug._load.pinned import read_folder
-        from btplug._trust.consent import pin_accountable
+        from btplug._trust.consent import code_of, pin_accountable
         from btplug._trust.lockfile import difference, entry_of
 
         shipped = manifest.source == "shipped"
@@ -146,7 +145,7 @@ class Gate:
             if shipped
             else pin_accountable(manifest)
         )
-        found = _read(CodeCache(self._home, pinned), manifest)
+        found = _read(code_of(manifest, self._home, pinned), manifest)
         entry = entry_of(found.manifest, pinned)
         expected = self.locked.get(manifest.name)
         if expected is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
     from btplug.sandbox import Child
+
+_MAIN = "btplug._child.main"
 
 
 class Confined(click.Command):
@@ -90,9 +93,11 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
                 yield from named if path == "arguments" else _lent([path], guarded)
 
     asked = manifest.permissions
+    # Once for both: the host needs most of it too.
+    import_module(_MAIN)
     try:
         host.child = sandbox.start(
-            "btplug._child.main:main",
+            f"{_MAIN}:main",
             read=[admitted.code.pinned.root, *named, *granted(asked.read)],
             write=[*granted(asked.write)],
             guarded=guarded,

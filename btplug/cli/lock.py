@@ -51,9 +51,8 @@ def in_use(host: Host) -> list[Entry]:
 
 def _entry(host: Host, name: str) -> Entry | None:
     """Return the entry of a plugin as it lies there; None: there is none."""
-    from btplug._load.codecache import CodeCache
     from btplug._load.pinned import read_folder
-    from btplug._trust.consent import manifest_in, pin_accountable
+    from btplug._trust.consent import code_of, manifest_in, pin_accountable
     from btplug._trust.lockfile import entry_of
 
     manifest = host.look_up(name)
@@ -63,7 +62,7 @@ def _entry(host: Host, name: str) -> Entry | None:
         pinned = read_folder(manifest.root, checked=False)
     else:
         pinned = pin_accountable(manifest)
-    return entry_of(manifest_in(CodeCache(host.home, pinned), manifest), pinned)
+    return entry_of(manifest_in(code_of(manifest, host.home, pinned), manifest), pinned)
 
 
 def _written(path: str, entries: list[Entry]) -> list[Entry]:

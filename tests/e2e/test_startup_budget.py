@@ -133,7 +133,7 @@ def test_what_is_not_shipped_is_checked(warm):
     """The test above says something: elsewhere these modules are imported."""
     own = {name.removeprefix("btplug.") for name in warm("run noop")}
 
-    assert own >= {"_pinned", "_codecache", "_consent", "trust"}
+    assert own >= {"_load.pinned", "_load.codecache", "_trust.consent", "trust"}
 
 
 @pytest.mark.slow

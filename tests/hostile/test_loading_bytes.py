@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from operating import COMMAND, accept
 from btplug._folders import folders
 from btplug._installed import Spot
 from btplug._load.codecache import CodeCache
+from btplug._load.pinned import read_folder
 from btplug._loader import load, unload
 from btplug._trust.consent import manifest_in, pin_accountable, verdict
 from btplug.errors import BtplugError
@@ -135,28 +137,28 @@ def cached(home):
     return path
 
 
-def poisoned(path, key):
+def poisoned(path, key, it):
     """Return what an attacker writes who knows the form, and perhaps the key."""
     import marshal
-
-    from btplug._load.codecache import _mac
 
     digest, manifest, codes = marshal.loads(path.read_bytes()[32:])
     codes["words.py"] = marshal.dumps(compile("WORD = 'evil'", "words.py", "exec"))
     body = marshal.dumps((digest, manifest, codes))
-    return _mac(str(path), body, key) + body
+    _, made = CodeCache(None, read_folder(str(it)))._made(key)
+    made.update(body)
+    return made.digest() + body
 
 
 POISON = {
-    "the old head": lambda path: path.read_bytes()[:32] + poisoned(path, b"k")[32:],
-    "another key": lambda path: poisoned(path, os.urandom(32)),
-    "no key": lambda path: poisoned(path, b""),
-    "more behind it": lambda path: path.read_bytes() + b"more",
-    "one bit": lambda path: path.read_bytes()[:-9] + bytes([path.read_bytes()[-9] ^ 4]) + path.read_bytes()[-8:],
-    "half": lambda path: path.read_bytes()[: path.stat().st_size // 2],
-    "nothing": lambda path: b"",
-    "noise": lambda path: os.urandom(4096),
-    "thirty-two bytes": lambda path: b"\0" * 32,
+    "the old head": lambda path, it: path.read_bytes()[:32] + poisoned(path, b"k", it)[32:],
+    "another key": lambda path, it: poisoned(path, os.urandom(32), it),
+    "no key": lambda path, it: poisoned(path, b"", it),
+    "more behind it": lambda path, it: path.read_bytes() + b"more",
+    "one bit": lambda path, it: path.read_bytes()[:-9] + bytes([path.read_bytes()[-9] ^ 4]) + path.read_bytes()[-8:],
+    "half": lambda path, it: path.read_bytes()[: path.stat().st_size // 2],
+    "nothing": lambda path, it: b"",
+    "noise": lambda path, it: os.urandom(4096),
+    "thirty-two bytes": lambda path, it: b"\0" * 32,
 }  # fmt: skip
 
 
@@ -166,7 +168,7 @@ def test_a_poisoned_cache_does_not_run(poison, it, home):
     path = cached(home)
     whole = path.read_bytes()
 
-    path.write_bytes(POISON[poison](path))
+    path.write_bytes(POISON[poison](path, it))
 
     assert answer(it) == "good"
     assert cached(home).read_bytes() == whole
@@ -177,7 +179,7 @@ def test_the_poison_would_have_worked_with_the_key(it, home):
     assert answer(it) == "good"
     path = cached(home)
 
-    path.write_bytes(poisoned(path, (home / "trust" / "key").read_bytes()))
+    path.write_bytes(poisoned(path, (home / "trust" / "key").read_bytes(), it))
 
     assert answer(it) == "evil"
 
@@ -329,6 +331,30 @@ def test_an_installed_plugin_needs_trust_and_runs_what_was_accepted(btplug, site
     ]  # fmt: skip
     assert btplug("run", "it").stdout == "good\n"
     assert btplug("run", "it").stdout == "good\n"
+
+
+def test_two_plugins_of_one_distribution_keep_their_own_code(btplug, site, home):
+    """They lie in one folder, and the same bytes are hashed for both."""
+    other = site / "vendor" / "other"
+    shutil.copytree(site / "vendor" / "inner", other)
+    text = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(text.replace("name: it", "name: other"))
+    listed = site / "vendor-1.0.dist-info"
+    with (listed / "entry_points.txt").open("a") as file:
+        file.write("other = vendor.other\n")
+    with (listed / "RECORD").open("a") as file:
+        file.writelines(f"vendor/other/{p.name},,\n" for p in other.iterdir())
+    for name in ("it", "other"):
+        accept(btplug, name)
+    for name in ("it", "other"):
+        assert btplug("run", name).stdout == "good\n"
+    kept = {p: p.stat().st_mtime_ns for p in (home / "cache" / "code").iterdir()}
+    assert len(kept) == 2
+
+    for name in ("it", "other"):
+        assert btplug("run", name).stdout == "good\n"
+
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
 
 
 @pytest.mark.parametrize("name", ["vendor/words.py", "vendor/data.bin", "vendor/inner/config.yaml"])  # fmt: skip

@@ -24,7 +24,7 @@ def it(make_plugin, home):
     return make_plugin("it", COMMAND, where=home / "cli_plugins", config="token: x")
 
 
-def runs(btplug, *words):
+def runs_of(btplug, *words):
     done = btplug("log", "--json", *words)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.lines]
@@ -39,7 +39,7 @@ def test_a_run_leaves_one_line(btplug, it, home):
     btplug("run", "it", "--help")
     btplug("list")
 
-    found = runs(btplug)
+    found = runs_of(btplug)
 
     assert [(r["plugin"], r["command"], r["result"], r["exit_code"]) for r in found] == [
         ("it", "run it", "refused", 6), ("it", "run it", "done", 0), ("it", "run it", "done", 0),
@@ -62,7 +62,7 @@ def test_nothing_that_was_typed_is_kept(btplug, it, home):
     btplug("run", "--set", "token=hush-1", "it", "hush-2", "--token=hush-3")
     btplug("run", "it", BTPLUG_IT__TOKEN="hush-4")
 
-    assert len(runs(btplug)) == 2
+    assert len(runs_of(btplug)) == 2
     assert "hush" not in (home / "state" / "_runs" / "runs.jsonl").read_text()
 
 
@@ -73,10 +73,10 @@ def test_runs_are_asked_for_by_plugin_and_time(btplug, it, home):
     accept(btplug, "it")
     btplug("run", "it")
 
-    assert [r["plugin"] for r in runs(btplug)] == ["it", "b", "it"]
-    assert next(r["time"][:4] for r in runs(btplug, "--plugin", "it")) == "2020"
-    assert len(runs(btplug, "--plugin", "it", "--since", "1h")) == 1
-    assert len(runs(btplug, "--since", "2020-03-01")) == 2
+    assert [r["plugin"] for r in runs_of(btplug)] == ["it", "b", "it"]
+    assert next(r["time"][:4] for r in runs_of(btplug, "--plugin", "it")) == "2020"
+    assert len(runs_of(btplug, "--plugin", "it", "--since", "1h")) == 1
+    assert len(runs_of(btplug, "--since", "2020-03-01")) == 2
     assert "it" in btplug("log").stdout
     wrong = btplug("log", "--since", "soon")
     assert wrong.returncode == 2
@@ -99,7 +99,7 @@ def test_a_run_that_fails_is_logged_too(body, result, code, btplug, make_plugin,
     accept(btplug, "it")
 
     assert btplug("run", "it").returncode == code
-    assert [(r["result"], r["exit_code"]) for r in runs(btplug)] == [(result, code)]
+    assert [(r["result"], r["exit_code"]) for r in runs_of(btplug)] == [(result, code)]
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_runs_side_by_side_leave_whole_lines(btplug, it):
     for process in started:
         process.wait(60)
 
-    assert len(runs(btplug)) == 20
+    assert len(runs_of(btplug)) == 20
 
 
 def test_the_log_is_bounded_and_keeps_what_is_new(home, monkeypatch):
@@ -136,7 +136,7 @@ def test_damaged_lines_are_left_out(btplug, home):
         file.write(b'{"time": "2026", "plug\n\xff\xfe\n[1]\n{}\n\n')
     runs.append(folders(), RUN)
 
-    assert len(runs(btplug)) == 2
+    assert len(runs_of(btplug)) == 2
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "read-only"])
@@ -165,7 +165,7 @@ def test_a_shipped_plugin_is_logged_with_the_version_of_btplug(btplug, tmp_path)
     (tmp_path / "rows.json").write_text('[{"a": 1}]')
     btplug("run", "table-display", "rows.json")
 
-    (run,) = runs(btplug)
+    (run,) = runs_of(btplug)
     assert (run["source"], run["digest"], run["btplug"]) == ("shipped", None, "0.1.0")
 
 
@@ -175,4 +175,4 @@ def test_a_locked_run_has_the_fingerprint_of_the_lock(btplug, it):
 
     btplug("--locked", "run", "it")
 
-    assert runs(btplug)[-1]["fingerprint"] == fingerprint
+    assert runs_of(btplug)[-1]["fingerprint"] == fingerprint

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btplug._trust.blocks import BadBlocks
+from btplug._trust.blocktext import BadBlocks
 from btplug._trust.lockfile import (
     Entry,
     difference,
