@@ -1,32 +1,35 @@
 """Compiled code of pinned plugins, kept privately: one file for each plugin.
 
-What is read back is run, so a checksum would not do: whoever can write the cache (a
-CI system that restores it, say) could replace both. Each file begins with a keyed
-hash; the key lies with what the operator trusts, not in the cache. A file that was
-damaged, poisoned, or written with another key counts as missing.
-
-All bytes of the plugin are hashed with it: what is read back was made of exactly
-these. So their SHA-256 is kept too, which takes three times as long.
+What is read back is run, so it lies with what the operator accepted, not in the cache:
+a CI system that restores a cache, say, brings no code. Each file holds the source it
+was made of, which is compared: nothing has to be hashed. The SHA-256 of the plugin is
+kept too, for it takes longer than all the rest.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
-from btplug._folders import make_private, write_atomic
+# `importlib.util` has it too, and imports more.
+from _frozen_importlib_external import MAGIC_NUMBER
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from btplug import __version__
+from btplug._folders import digest, write_atomic
 
 if TYPE_CHECKING:
-    from _blake2 import blake2b
     from types import CodeType
 
     from btplug._folders import Folders
     from btplug._load.pinned import Pinned
 
 _MOST = 64 * 1024 * 1024
-_KEY = 32
+_MOST_FILES = 200
+_SUM = 4
+# Whose code can be read back: this btplug's, by this Python.
+_STAMP = f"{__version__} {MAGIC_NUMBER.hex()} {sys.flags.optimize}"
 
 
 class CodeCache:
@@ -55,46 +58,31 @@ class CodeCache:
         self.codes = codes or {}
         self._fresh = False
         self.manifest: tuple[Any, ...] | None = None
-        self._key = _read_key(home) if home else None
-        if home and self._key:
-            self._read(home, self._key)
+        if home:
+            self._read(home)
 
-    def _made(self, key: bytes) -> tuple[str, blake2b]:
-        """Return the name of the file, and the hash of what it was made of."""
-        from _blake2 import blake2b
+    def _place(self, home: Folders) -> str:
+        return os.path.join(home.trust, "code", digest(self._about()))
 
+    def _about(self) -> str:
+        return f"{_STAMP}\n{self.pinned.root}\n{self._package}"
+
+    def _made_of(self) -> dict[str, bytes] | str:
+        """Return what the code is made of, and nothing else can be."""
         pinned = self.pinned
-        about = os.fsencode(f"{_stamp()}\n{pinned.root}\n{self._package}\n")
-        name = blake2b(about, digest_size=16).hexdigest()
-        made = blake2b(about, key=key, digest_size=_KEY)
-        if not pinned.whole:
-            made.update(pinned.digest.encode())
-            return name, made
-        made.update(b"%d\n" % len(pinned.files))
-        for path in sorted(pinned.files):
-            content = pinned.files[path]
-            made.update(b"%b\n%d\n" % (os.fsencode(path), len(content)))
-            made.update(content)
-        return name, made
+        return pinned.files if pinned.whole else pinned.digest
 
-    def _read(self, home: Folders, key: bytes) -> None:
+    def _read(self, home: Folders) -> None:
         import marshal
+        from binascii import crc32
 
-        name, made = self._made(key)
-        try:
-            fd = os.open(_place(home, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+        body = memoryview(_owned(self._place(home)))
+        # Damage of a disk, which marshal does not survive.
+        if len(body) <= _SUM or crc32(body[_SUM:]).to_bytes(_SUM, "big") != body[:_SUM]:
             return
-        try:
-            content = os.read(fd, min(os.fstat(fd).st_size, _MOST))
-        except OSError:  # a folder, say
-            return
-        finally:
-            os.close(fd)
-        body = content[_KEY:]
-        made.update(body)
-        if _same(content[:_KEY], made.digest()):
-            known, self.manifest, self.codes = marshal.loads(body)
+        about, made_of, known, manifest, codes = marshal.loads(body[_SUM:])
+        if about == self._about() and made_of == self._made_of():
+            self.manifest, self.codes = manifest, codes
             self.pinned.recall(known)
 
     def code(self, path: str) -> CodeType:
@@ -130,60 +118,37 @@ class CodeCache:
         if not self._fresh or self._home is None:
             return
         import marshal
+        from binascii import crc32
 
         self._fresh = False
+        known = self.pinned.digest
+        values = self._about(), self._made_of(), known, self.manifest, self.codes
         with suppress(OSError, ValueError):
-            key = self._key = self._key or _make_key(self._home)
-            name, made = self._made(key)
-            body = marshal.dumps((self.pinned.digest, self.manifest, self.codes))
-            made.update(body)
-            write_atomic(_place(self._home, name), made.digest() + body)
+            body = marshal.dumps(cast("Any", values))
+            path = self._place(self._home)
+            write_atomic(path, crc32(body).to_bytes(_SUM, "big") + body)
+            _drop_oldest(os.path.dirname(path))
 
 
-def _place(home: Folders, name: str) -> str:
-    return os.path.join(home.cache, "code", name)
+def _drop_oldest(folder: str) -> None:
+    with os.scandir(folder) as found:
+        kept = sorted((entry.stat().st_mtime_ns, entry.path) for entry in found)
+    for _, path in kept[:-_MOST_FILES]:
+        os.unlink(path)
 
 
-def _stamp() -> str:
-    # `importlib.util` has it too, and imports more.
-    from _frozen_importlib_external import MAGIC_NUMBER
-
-    from btplug import __version__
-
-    return f"{__version__} {MAGIC_NUMBER.hex()} {sys.flags.optimize}"
-
-
-def _same(first: bytes, second: bytes) -> bool:
-    from _operator import _compare_digest
-
-    return bool(_compare_digest(first, second))
-
-
-def _key_path(home: Folders) -> str:
-    return os.path.join(home.trust, "key")
-
-
-def _read_key(home: Folders) -> bytes | None:
-    """Return the key of the cache; None where there is none that is private."""
+def _owned(path: str) -> bytes:
+    """Return a file that is the user's alone; nothing where there is none."""
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(_key_path(home), flags)
+        fd = os.open(path, flags)
     except OSError:
-        return None
+        return b""
     try:
         found = os.fstat(fd)
         private = found.st_uid == os.geteuid() and not found.st_mode & 0o077
-        key = os.read(fd, _KEY + 1) if private else b""
-    except OSError:
-        return None
+        return os.read(fd, min(found.st_size, _MOST)) if private else b""
+    except OSError:  # a folder, say
+        return b""
     finally:
         os.close(fd)
-    return key if len(key) == _KEY else None
-
-
-def _make_key(home: Folders) -> bytes:
-    make_private(home.trust)
-    key = os.urandom(_KEY)
-    write_atomic(_key_path(home), key)
-    # Of two processes the later one's key stays.
-    return _read_key(home) or key

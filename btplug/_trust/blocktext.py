@@ -60,11 +60,12 @@ def read(text: str, head: str, keys: frozenset[str]) -> list[Block]:
             if not colon or key not in keys or (rest and rest[0] != " "):
                 _fail(number, line, f"one of {', '.join(sorted(keys))} and a colon")
             words = rest[1:].split(" ") if rest else []
-            try:
-                found = tuple(_unescape(word) for word in words)
-            except ValueError:
-                _fail(number, line, "words as btplug writes them")
-            current.setdefault(key, []).append(found)
+            if "%" in rest or "" in words:
+                try:
+                    words = [_unescape(word) for word in words]
+                except ValueError:
+                    _fail(number, line, "words as btplug writes them")
+            current.setdefault(key, []).append(tuple(words))
     if not begun:
         _fail(1, "", repr(head))
     return [*blocks, current] if current else blocks
@@ -115,8 +116,6 @@ def escape(word: str) -> str:
 def _unescape(word: str) -> str:
     if not word:
         raise ValueError(word)
-    if "%" not in word:
-        return word
     if word == "%":
         return ""
     first, *rest = word.encode("utf-8").split(b"%")

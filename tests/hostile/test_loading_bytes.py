@@ -13,7 +13,6 @@ from operating import COMMAND, accept
 from btplug._folders import folders
 from btplug._installed import Spot
 from btplug._load.codecache import CodeCache
-from btplug._load.pinned import read_folder
 from btplug._loader import load, unload
 from btplug._trust.consent import manifest_in, pin_accountable, verdict
 from btplug.errors import BtplugError
@@ -133,32 +132,33 @@ def test_files_that_change_after_the_check_change_nothing(it):
 
 
 def cached(home):
-    (path,) = (home / "cache" / "code").iterdir()
+    (path,) = (home / "trust" / "code").iterdir()
     return path
 
 
-def poisoned(path, key, it):
-    """Return what an attacker writes who knows the form, and perhaps the key."""
+def poisoned(path, word, source=None):
+    """Return what an attacker writes who knows the form."""
     import marshal
+    from binascii import crc32
 
-    digest, manifest, codes = marshal.loads(path.read_bytes()[32:])
-    codes["words.py"] = marshal.dumps(compile("WORD = 'evil'", "words.py", "exec"))
-    body = marshal.dumps((digest, manifest, codes))
-    _, made = CodeCache(None, read_folder(str(it)))._made(key)
-    made.update(body)
-    return made.digest() + body
+    about, files, *more, codes = marshal.loads(path.read_bytes()[4:])
+    codes["words.py"] = marshal.dumps(compile(f"WORD = {word!r}", "words.py", "exec"))
+    if source is not None:
+        files["words.py"] = source
+    body = marshal.dumps((about, files, *more, codes))
+    return crc32(body).to_bytes(4, "big") + body
 
 
 POISON = {
-    "the old head": lambda path, it: path.read_bytes()[:32] + poisoned(path, b"k", it)[32:],
-    "another key": lambda path, it: poisoned(path, os.urandom(32), it),
-    "no key": lambda path, it: poisoned(path, b"", it),
-    "more behind it": lambda path, it: path.read_bytes() + b"more",
-    "one bit": lambda path, it: path.read_bytes()[:-9] + bytes([path.read_bytes()[-9] ^ 4]) + path.read_bytes()[-8:],
-    "half": lambda path, it: path.read_bytes()[: path.stat().st_size // 2],
-    "nothing": lambda path, it: b"",
-    "noise": lambda path, it: os.urandom(4096),
-    "thirty-two bytes": lambda path, it: b"\0" * 32,
+    "the old head": lambda path: path.read_bytes()[:4] + poisoned(path, "evil")[4:],
+    "made of another source": lambda path: poisoned(path, "evil", b"WORD = 'evil'\n"),
+    "more behind it": lambda path: path.read_bytes() + b"more",
+    "one bit": lambda path: path.read_bytes()[:-9] + bytes([path.read_bytes()[-9] ^ 4]) + path.read_bytes()[-8:],
+    "half": lambda path: path.read_bytes()[: path.stat().st_size // 2],
+    "nothing": lambda path: b"",
+    "four bytes": lambda path: b"\0" * 4,
+    "zeros": lambda path: b"\0" * 4096,
+    "noise": lambda path: os.urandom(4096),
 }  # fmt: skip
 
 
@@ -168,18 +168,18 @@ def test_a_poisoned_cache_does_not_run(poison, it, home):
     path = cached(home)
     whole = path.read_bytes()
 
-    path.write_bytes(POISON[poison](path, it))
+    path.write_bytes(POISON[poison](path))
 
     assert answer(it) == "good"
     assert cached(home).read_bytes() == whole
 
 
-def test_the_poison_would_have_worked_with_the_key(it, home):
-    """The trap is armed: what has the right head is run."""
+def test_the_poison_would_have_worked_with_the_right_sum(it, home):
+    """The trap is armed: what is whole is run."""
     assert answer(it) == "good"
     path = cached(home)
 
-    path.write_bytes(poisoned(path, (home / "trust" / "key").read_bytes(), it))
+    path.write_bytes(poisoned(path, "evil"))
 
     assert answer(it) == "evil"
 
@@ -190,7 +190,7 @@ def test_the_code_of_one_plugin_does_not_stand_for_another(it, home, make_plugin
     other = make_plugin("other", GOOD, where=home / "cli_plugins", files={"words.py": "WORD = 'other'\n"})  # fmt: skip
     trusted(other)
     assert answer(other) == "other"
-    (second,) = set((home / "cache" / "code").iterdir()) - {first}
+    (second,) = set((home / "trust" / "code").iterdir()) - {first}
 
     second.write_bytes(first.read_bytes())
 
@@ -198,15 +198,42 @@ def test_the_code_of_one_plugin_does_not_stand_for_another(it, home, make_plugin
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o666])
-def test_a_key_that_others_may_read_is_none(mode, it, home):
+def test_code_that_others_may_touch_is_none(mode, it, home):
     assert answer(it) == "good"
-    key = home / "trust" / "key"
-    old = key.read_bytes()
-    key.chmod(mode)
+    path = cached(home)
+    path.write_bytes(poisoned(path, "evil"))
+    path.chmod(mode)
 
     assert answer(it) == "good"
-    assert key.read_bytes() != old
-    assert oct(key.stat().st_mode & 0o777) == "0o600"
+    assert oct(path.stat().st_mode & 0o777) == "0o600"
+
+
+def test_a_link_to_code_is_none(it, home, tmp_path):
+    assert answer(it) == "good"
+    path = cached(home)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(poisoned(path, "evil"))
+    elsewhere.chmod(0o600)
+    path.unlink()
+    path.symlink_to(elsewhere)
+
+    assert answer(it) == "good"
+    assert not path.is_symlink()
+
+
+def test_no_more_code_is_kept_than_of_so_many_plugins(it, home):
+    code = home / "trust" / "code"
+    code.mkdir()
+    for number in range(250):
+        (code / f"old-{number}").touch()
+        os.utime(code / f"old-{number}", (number, number))
+
+    assert answer(it) == "good"
+
+    kept = {path.name for path in code.iterdir()}
+    assert len(kept) == 200
+    assert {"old-249", "old-51"} < kept
+    assert not {"old-0", "old-50"} & kept
 
 
 def test_one_file_is_kept_for_a_plugin_however_often_it_changes(it, home):
@@ -215,8 +242,8 @@ def test_one_file_is_kept_for_a_plugin_however_often_it_changes(it, home):
         trusted(it)
         assert answer(it) == number
 
-    assert len(list((home / "cache" / "code").iterdir())) == 1
-    assert oct((home / "cache" / "code").stat().st_mode & 0o777) == "0o700"
+    assert len(list((home / "trust" / "code").iterdir())) == 1
+    assert oct((home / "trust" / "code").stat().st_mode & 0o777) == "0o700"
 
 
 # -- what people and tools see of it
@@ -348,7 +375,7 @@ def test_two_plugins_of_one_distribution_keep_their_own_code(btplug, site, home)
         accept(btplug, name)
     for name in ("it", "other"):
         assert btplug("run", name).stdout == "good\n"
-    kept = {p: p.stat().st_mtime_ns for p in (home / "cache" / "code").iterdir()}
+    kept = {p: p.stat().st_mtime_ns for p in (home / "trust" / "code").iterdir()}
     assert len(kept) == 2
 
     for name in ("it", "other"):
