@@ -1,6 +1,6 @@
 """What a child does to itself before anything of a plugin is in it.
 
-ctypes and resource are imported here and nowhere else, once and late.
+`resource` and what `ctypes` is made of are imported here and nowhere else, late.
 """
 
 from __future__ import annotations
@@ -219,10 +219,10 @@ def _erase_environment(system: System, folder: str) -> None:
         # proc(5), fields 50 and 51; the second one may hold anything in brackets.
         fields = file.read().rpartition(b")")[2].split()
     system.erase(int(fields[47]), int(fields[48]))
-    head = bytes.__basicsize__ - 1
     for value in values:
         if len(value) > 1:  # shorter ones are shared by all of Python
-            system.erase(id(value) + head, id(value) + head + len(value))
+            at = system.address(value)
+            system.erase(at, at + len(value))
     os.environ.update(kept, HOME=folder, TMPDIR=folder)
     # In a forked child it remembers the host's.
     if "tempfile" in sys.modules:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from ctypes import CDLL
+    from collections.abc import Callable
 
 
 class Machine(NamedTuple):
@@ -115,11 +115,25 @@ class System:
     """
 
     def __init__(self, at: Machine) -> None:
-        import ctypes
+        # What `ctypes` is made of: the rest of it, which is not needed, takes twice as
+        # long to import as this, and a child waits for it.
+        import _ctypes
 
-        self._ctypes, self.machine = ctypes, at
-        self._libc: CDLL = ctypes.CDLL(None, use_errno=True)
-        self._libc.syscall.restype = ctypes.c_long
+        class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]  # at run time none
+            _type_ = "l"
+
+        class Function(_ctypes.CFuncPtr):
+            _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+            _restype_ = Long
+
+        self.machine, self._long, self._errno = at, Long, _ctypes.get_errno
+        self._names, self._find = _ctypes.dlopen(cast("str", None), 0), _ctypes.dlsym
+        self._function = Function
+        self._syscall = self._named("syscall")
+
+    def _named(self, name: str) -> Callable[..., int]:
+        found: Callable[..., int] = self._function(self._find(self._names, name))
+        return found
 
     def call(self, name: str, *arguments: int | bytes) -> int:
         """Make a system call.
@@ -132,28 +146,25 @@ class System:
         """
         chosen = number(name, self.machine)
         assert chosen is not None, name
-        words = [
-            a if isinstance(a, bytes) else self._ctypes.c_long(a) for a in arguments
-        ]
-        found: int = self._libc.syscall(self._ctypes.c_long(chosen), *words)
+        words = [a if isinstance(a, bytes) else self._long(a) for a in arguments]
+        found = self._syscall(self._long(chosen), *words)
         if found < 0:
-            code = self._ctypes.get_errno()
+            code = self._errno()
             raise OSError(code, os.strerror(code), name)
         return found
 
     def address(self, data: bytes) -> int:
         """Return where *data* lies; the caller keeps it alive."""
-        return (
-            self._ctypes.cast(self._ctypes.c_char_p(data), self._ctypes.c_void_p).value
-            or 0
-        )
+        return id(data) + bytes.__basicsize__ - 1  # behind the head of the object
 
     def erase(self, start: int, end: int) -> None:
         """Overwrite memory with zeros."""
-        self._ctypes.memset(start, 0, end - start)
+        self._named("memset")(self._long(start), self._long(0), self._long(end - start))
 
     def share_heaps(self, most: int) -> None:
         """Let threads share heaps: glibc reserves 64 MiB of addresses for each."""
-        mallopt = getattr(self._libc, "mallopt", None)  # musl has none, and no need
-        if mallopt is not None:
-            mallopt(_M_ARENA_MAX, most)
+        try:
+            mallopt = self._named("mallopt")
+        except OSError:  # musl has none, and no need
+            return
+        mallopt(self._long(_M_ARENA_MAX), self._long(most))

@@ -54,9 +54,11 @@ class Confined(click.Command):
 
         conversation = Conversation(host, manifest, child, broker)
         try:
-            child.wait_until_confined(conversation.noise)
+            # It reads what it is to do once it is confined, and no sooner.
             for frame in _order(host, self._admitted, ctx).frames():
                 child.post(frame)
+            import_module("btplug._trust.runs")  # for the end, while it gets ready
+            child.wait_until_confined(conversation.noise)
             conversation.run()
         except BtplugError as exc:
             exc.plugin = exc.plugin or manifest.name
