@@ -39,6 +39,7 @@ _CRYPTO = "X-Bittensor-Crypto"
 _SIGNATURE = "X-Bittensor-Signature"
 # A coming scheme has signatures that large.
 _LONGEST = 11_000
+_HELD = 1024 * 1024  # bytes of a body that is not let go before the next one
 
 
 class _Claim(NamedTuple):
@@ -89,6 +90,7 @@ class BtAuth1:
         self._replays = self._window.replays(upload=upload, limit=limit, given=replays)
         self._nonces = Nonces()
         self._last: tuple[Headers, _Claim] | None = None
+        self._last_body = b"", _sha256().hexdigest()
 
     def outgoing(
         self,
@@ -107,12 +109,11 @@ class BtAuth1:
                 is none.
         """
         signer, receiver = signed_by(self._signer, self.name), peer.hotkey
-        where = peer.url.partition("?")[0]
-        _check_sendable(message, receiver, where)
+        _check_sendable(message, peer)
         if sha256 is None:
-            sha256 = _sha256(message.body).hexdigest()
+            sha256 = self._digest(message.body)
         elif not is_digest(sha256):
-            raise _not_sent("found another sha256", "64 lower-case hex digits", where)
+            raise _not_sent("found another sha256", "64 lower-case hex digits", peer)
         target = _target(peer.url, message.target)
         nonce = self._nonces.next(now_ns)
         data = signed_bytes(
@@ -120,13 +121,13 @@ class BtAuth1:
             signer.hotkey, receiver,
         )  # fmt: skip
         if data is None:
-            raise _not_sent("found line breaks in the request", "none", where)
+            raise _not_sent("found line breaks in the request", "none", peer)
         signature = "0x" + signer.sign(data).hex()
         if len(signature) > _LONGEST:
             raise _not_sent(
                 f"found a signature of {len(signature):,} characters",
                 f"{_LONGEST:,} at most",
-                where,
+                peer,
             )
         headers: Headers = (
             (_VERSION, "1"),
@@ -146,6 +147,15 @@ class BtAuth1:
             method=message.method,
             target=message.target,
         )
+
+    def _digest(self, body: bytes) -> str:
+        """Return the SHA-256 of a body; of one that goes to many peers, made once."""
+        last = self._last_body
+        if last[0] is not body:
+            last = body, _sha256(body).hexdigest()
+            if len(body) <= _HELD:
+                self._last_body = last
+        return last[1]
 
     def answer(self, peer: Peer, sent: Message, reply: Reply) -> Reply:
         """Return *reply* itself: nobody signs replies, so it has no signer.
@@ -242,20 +252,20 @@ def _target(url: str, target: str) -> str:
     return request_target(join_url(url, target))
 
 
-def _check_sendable(message: Message, receiver: str | None, where: str) -> None:
-    if receiver is not None and hotkey_of(receiver) is None:
-        raise _not_sent(f"found the hotkey {receiver[:64]!r}", "an address", where)
+def _check_sendable(message: Message, peer: Peer) -> None:
+    if peer.hotkey is not None and hotkey_of(peer.hotkey) is None:
+        raise _not_sent(f"found the hotkey {peer.hotkey[:64]!r}", "an address", peer)
     for key, _ in message.headers:
         if key[:12].lower() == _PREFIX:
             raise _not_sent(
-                f"found the header {key[:40]!r} in the message", "none of it", where
+                f"found the header {key[:40]!r} in the message", "none of it", peer
             )
 
 
-def _not_sent(found: str, expected: str, where: str) -> NotAllowed:
+def _not_sent(found: str, expected: str, peer: Peer) -> NotAllowed:
     return NotAllowed(
         f"{found}, expected {expected}",
-        where=where,
+        where=peer.url.partition("?")[0],
         fix="btauth/1 makes its headers itself, from the message and the peer",
         delivered=False,
     )

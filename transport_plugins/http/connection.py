@@ -30,6 +30,23 @@ if TYPE_CHECKING:
 class Connection(Line):
     """A connection to one peer, used by one exchange at a time."""
 
+    __slots__ = (
+        "_complete",
+        "_done",
+        "_exchange",
+        "_failed",
+        "_headers",
+        "_incoming",
+        "_letter",
+        "_outbox",
+        "_parser",
+        "_paused",
+        "_sink",
+        "_stays",
+        "_unseen",
+        "_watch",
+    )
+
     def __init__(self, watch: Watch, outbox: Outbox, space: memoryview) -> None:
         super().__init__(space)
         self._watch, self._outbox = watch, outbox

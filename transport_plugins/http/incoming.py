@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -55,15 +56,15 @@ class Incoming:
         named: dict[str, str] = {}
         for name, value in raw:
             size += len(name) + len(value) + 4
-            key, text = name.decode("latin-1"), _text(value)
-            # RFC 9110, 5.5: such values are never right, and may steer a terminal.
-            if not text.isprintable() and _CONTROL.search(text):
-                raise self._bad(f"found control characters in the header {key!r}")
-            headers.append((key, text))
-            if (low := key.lower()) not in named:
-                named[low] = text
+            read = _read_known if len(name) + len(value) <= _SHORT else _read
+            field, low, clean = read(name, value)
+            if not clean:
+                raise self._bad(f"found control characters in the header {field[0]!r}")
+            headers.append(field)
+            if low not in named:
+                named[low] = field[1]
             elif low in _LISTS:
-                named[low] += f", {text}"
+                named[low] += f", {field[1]}"
         if size > config.max_head:
             raise self._large("max_head", f"found {size:,} bytes of headers", "bytes")
         self.headers = tuple(headers)
@@ -186,9 +187,19 @@ _LISTS = ("transfer-encoding", "content-encoding")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def _text(value: bytes) -> str:
+def _read(name: bytes, value: bytes) -> tuple[tuple[str, str], str, bool]:
+    """Return a header as text, its name in lower case, and whether it may be shown."""
+    key = name.decode("latin-1")
     # Anything that is a byte is a header's text; most of what is not ASCII is UTF-8.
     try:
-        return value.decode()
+        text = value.decode()
     except UnicodeDecodeError:
-        return value.decode("latin-1")
+        text = value.decode("latin-1")
+    # RFC 9110, 5.5: such values are never right, and may steer a terminal.
+    clean = text.isprintable() or not _CONTROL.search(text)
+    return (key, text), key.lower(), clean
+
+
+# Most headers of most replies are those of the reply before.
+_SHORT = 96  # bytes of one that is remembered
+_read_known = lru_cache(maxsize=512)(_read)

@@ -25,6 +25,10 @@ class Line(Wire, asyncio.BufferedProtocol):
         lost: It has ended, or is about to.
     """
 
+    __slots__ = (
+        "__weakref__", "_full", "_loop", "_space", "_wake", "lost", "transport",
+    )  # fmt: skip
+
     def __init__(self, space: memoryview) -> None:
         super().__init__()
         self.lost = self._full = False

@@ -131,15 +131,17 @@ def build(
             "encode it: Message.of(text) does",
         )
     sends = flow is not None and flow.sends
-    own: list[tuple[str, str]] = []
-    given = _NONE
-    for name, value in message.headers:
-        fits, replaced = _name(name) if isinstance(name, str) else (False, _NONE)
-        if not fits or not _is_value(value):
-            raise _bad_header(name, _place(peer.url, message.target).shown)
-        own.append((name, value.strip(" \t")))
-        if replaced:
-            given |= replaced
+    headers = message.headers
+    # All values at once: the pattern is slow for the long ones of signatures.
+    try:
+        given = _given(tuple([name for name, _ in headers]))
+        values = "".join([value for _, value in headers])
+    except (_BadName, TypeError):
+        given, values = _NONE, "\0"  # which of them it is, is found out below
+    if values.isascii() and values.isprintable() and " " not in values:
+        own = [*headers]
+    else:
+        own = [_checked(pair, peer, message) for pair in headers]
     kind = message.media_type if body or sends else ""
     start = _start(peer.url, message.target, method, kind, given, flow is not None)
     if flow is not None and sends:
@@ -184,20 +186,43 @@ def _start(
     return Start(place, tuple(headers), line + b"".join(lines))
 
 
+class _BadName(Exception):
+    """A header of that name may not be sent."""
+
+
 @lru_cache(maxsize=1024)
-def _name(name: str) -> tuple[bool, frozenset[str]]:
-    """Return whether *name* may be sent, and what it replaces."""
-    low = name.lower()
-    if not _TOKEN.fullmatch(name) or low in _OURS:
-        return False, _NONE
-    return True, _REPLACED & {low}
+def _given(names: tuple[str, ...]) -> frozenset[str]:
+    """Return which of our headers a message brings itself.
+
+    Raises:
+        _BadName: One of *names* may not be sent.
+    """
+    for name in names:
+        if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
+            raise _BadName
+    return _REPLACED & {name.lower() for name in names}
+
+
+def _checked(pair: tuple[str, str], peer: Peer, message: Message) -> tuple[str, str]:
+    """Return a header as it is sent.
+
+    Raises:
+        NotAllowed: Its name or value may not be sent.
+    """
+    name, value = pair
+    try:
+        _given((name,))
+    except (_BadName, TypeError):
+        fits = False
+    else:
+        fits = _is_value(value)
+    if not fits:
+        raise _bad_header(name, _place(peer.url, message.target).shown)
+    return name, value.strip(" \t")
 
 
 def _is_value(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    # The pattern is right for all, and slow for the long ones of signatures.
-    return (value.isascii() and value.isprintable()) or bool(_VALUE.fullmatch(value))
+    return isinstance(value, str) and bool(_VALUE.fullmatch(value))
 
 
 def _bad_header(name: object, shown: str) -> NotAllowed:

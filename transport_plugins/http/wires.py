@@ -50,6 +50,8 @@ class Wire:
         rested: When the last one ended, by the monotonic clock.
     """
 
+    __slots__ = ("_clean", "_waiting", "rested", "uses")
+
     def __init__(self) -> None:
         self.uses = 0
         self._clean = True
