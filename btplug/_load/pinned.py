@@ -29,13 +29,16 @@ class Pinned:
 
     Attributes:
         root: The folder, without links.
+        own: What it may read of itself.
         files: Path below *root*, with ``/``, to content.
         folders: Where its files lie, *root* first: their times tell of new files.
         tag: Of the wheel, where compiled modules make it differ between systems.
         whole: The content of every file is in *files*.
     """
 
-    __slots__ = ("_digest", "_hashes", "files", "folders", "root", "tag", "whole")
+    __slots__ = (
+        "_digest", "_hashes", "files", "folders", "own", "root", "tag", "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -45,8 +48,10 @@ class Pinned:
         *,
         hashes: dict[str, str] | None = None,
         tag: str = "",
+        own: tuple[str, ...] = (),
     ) -> None:
         self.root, self.files, self.folders, self.tag = root, files, folders, tag
+        self.own = own or (root,)
         self._hashes, self.whole = hashes, hashes is None
         self._digest: str | None = None
 
