@@ -127,7 +127,8 @@ class _Reader:
         if depth > MOST_DEPTH:
             self.refuse(inside, f"a folder {depth} levels deep", "fewer levels")
         if self.checked and depth:
-            check_owner(os.path.join(self.root, inside), os.fstat(fd))
+            path = os.path.join(self.root, inside)
+            check_owner(path, os.fstat(fd), within=self.root)
         with os.scandir(fd) as found:
             for entry in found:
                 self.entries -= 1
@@ -169,7 +170,8 @@ class _Reader:
             if self.checked and (
                 found.st_mode & 0o022 or found.st_uid not in self.safe
             ):
-                check_owner(os.path.join(self.root, path), found)
+                whole = os.path.join(self.root, path)
+                check_owner(whole, found, within=self.root)
             content = read_whole(fd, found.st_size, self.left)
             if content is None:
                 what = f"more than {MOST_BYTES:,} bytes"
