@@ -29,13 +29,16 @@ class Pinned:
 
     Attributes:
         root: The folder, without links.
+        own: What it may read of itself.
         files: Path below *root*, with ``/``, to content.
         folders: Where its files lie, *root* first: their times tell of new files.
         tag: Of the wheel, where compiled modules make it differ between systems.
         whole: The content of every file is in *files*.
     """
 
-    __slots__ = ("_digest", "_hashes", "files", "folders", "root", "tag", "whole")
+    __slots__ = (
+        "_digest", "_hashes", "files", "folders", "own", "root", "tag", "whole",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -45,8 +48,10 @@ class Pinned:
         *,
         hashes: dict[str, str] | None = None,
         tag: str = "",
+        own: tuple[str, ...] = (),
     ) -> None:
         self.root, self.files, self.folders, self.tag = root, files, folders, tag
+        self.own = own or (root,)
         self._hashes, self.whole = hashes, hashes is None
         self._digest: str | None = None
 
@@ -122,7 +127,8 @@ class _Reader:
         if depth > MOST_DEPTH:
             self.refuse(inside, f"a folder {depth} levels deep", "fewer levels")
         if self.checked and depth:
-            check_owner(os.path.join(self.root, inside), os.fstat(fd))
+            path = os.path.join(self.root, inside)
+            check_owner(path, os.fstat(fd), within=self.root)
         with os.scandir(fd) as found:
             for entry in found:
                 self.entries -= 1
@@ -164,7 +170,8 @@ class _Reader:
             if self.checked and (
                 found.st_mode & 0o022 or found.st_uid not in self.safe
             ):
-                check_owner(os.path.join(self.root, path), found)
+                whole = os.path.join(self.root, path)
+                check_owner(whole, found, within=self.root)
             content = read_whole(fd, found.st_size, self.left)
             if content is None:
                 what = f"more than {MOST_BYTES:,} bytes"

@@ -65,7 +65,9 @@ def _recorded(record: str, paths: list[str]) -> Pinned:
         if path.endswith((".py", "/config.yaml")):
             files[path] = content
     tag = _tag(record) if any(path.endswith(COMPILED) for path in paths) else ""
-    return Pinned(base, files, (record,), hashes=hashes, tag=tag)
+    tops = sorted({os.path.join(base, path.partition("/")[0]) for path in paths})
+    own = (record, *tops)
+    return Pinned(base, files, (record,), hashes=hashes, tag=tag, own=own)
 
 
 def _listed(record: str) -> list[str]:
@@ -137,7 +139,9 @@ def _editable(root: str, package: str) -> Pinned:
     files = {f"{top}/{path}": content for path, content in found.files.items()}
     base = os.path.dirname(found.root)
     tag = "editable" if any(path.endswith(COMPILED) for path in files) else ""
-    return Pinned(base, files, found.folders, tag=tag)
+    # Beside the package may lie anything: a project's secrets, or a HOME.
+    own = (found.root,)
+    return Pinned(base, files, found.folders, tag=tag, own=own)
 
 
 def _refused(where: str, found: str, expected: str) -> PluginLoadError:

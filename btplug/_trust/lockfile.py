@@ -105,7 +105,8 @@ def read_lock(path: str) -> dict[str, Entry]:
         raise TrustError(
             f"the lock is not as btplug writes it: {exc}",
             where=path,
-            fix="put back the one that was committed, or write it with: btplug lock",
+            fix="put back the one that was committed, or remove it and write it anew "
+            "with: btplug lock",
         ) from exc
 
 

@@ -35,22 +35,26 @@ def real_folder(path: str) -> str:
     return path
 
 
-def check_owner(path: str, found: os.stat_result, *, last: bool = True) -> None:
+def check_owner(
+    path: str, found: os.stat_result, *, last: bool = True, within: str = ""
+) -> None:
     """Refuse a file or folder that others may write.
 
     Args:
         last: It is not walked through only, but its content counts.
+        within: A folder in which all is probably alike, to mend all of it at once.
 
     Raises:
         TrustError: It says who may, and what to do.
     """
     mode = stat.S_IMODE(found.st_mode)
     what = "folder" if stat.S_ISDIR(found.st_mode) else "file"
+    every, where = "-R " if within else "", _quoted(within or path)
     if found.st_uid not in (0, os.geteuid()):
         raise TrustError(
             f"the {what} belongs to {_user(found.st_uid)}, expected root or you",
             where=path,
-            fix=f"take it over: chown {os.geteuid()} {_quoted(path)}",
+            fix=f"take it over: chown {every}{os.geteuid()} {where}",
         )
     if not mode & 0o022 or (mode & stat.S_ISVTX and not last):
         return
@@ -61,7 +65,7 @@ def check_owner(path: str, found: os.stat_result, *, last: bool = True) -> None:
             f"the {what} may be written by {who} (mode {mode:04o}), "
             "expected root or you alone",
             where=path,
-            fix=f"chmod {'o-w' if not mode & 0o020 else 'go-w'} {_quoted(path)}",
+            fix=f"chmod {every}{'go-w' if mode & 0o020 else 'o-w'} {where}",
         )
 
 
@@ -160,6 +164,8 @@ def _is_own_group(gid: int) -> bool:
         gid == user.pw_gid
         and group.gr_name == user.pw_name
         and set(group.gr_mem) <= {user.pw_name}
+        # Whose first group it is does not stand among its members.
+        and all(u.pw_gid != gid or u.pw_uid == user.pw_uid for u in pwd.getpwall())
     )
 
 

@@ -58,7 +58,7 @@ def append(home: Folders, run: Run) -> None:
     """
     path = runs_file(home)
     line = (_line(run) + "\n").encode()
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     flags |= os.O_NONBLOCK
     try:
         fd = os.open(path, flags, 0o600)
@@ -66,11 +66,13 @@ def append(home: Folders, run: Run) -> None:
         make_private(os.path.dirname(path))
         fd = os.open(path, flags, 0o600)
     try:
-        if os.fstat(fd).st_size + len(line) > MOST:
+        size = os.fstat(fd).st_size
+        if size + len(line) > MOST:
             fd = _turned(path, fd, flags)
-        if os.write(fd, line) < len(line):
-            # The disk is full: the next line shall not be lost with this one.
-            os.write(fd, b"\n")
+        elif size and os.pread(fd, 1, size - 1) != b"\n":
+            # The disk was full: this line shall not be lost with that one.
+            line = b"\n" + line
+        os.write(fd, line)
     finally:
         os.close(fd)
 

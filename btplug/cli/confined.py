@@ -100,7 +100,7 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     try:
         host.child = sandbox.start(
             f"{_MAIN}:main",
-            read=[admitted.code.pinned.root, *named, *granted(asked.read)],
+            read=[*admitted.code.pinned.own, *named, *granted(asked.read)],
             write=[*granted(asked.write)],
             guarded=guarded,
             stdin=_stdin(),

@@ -88,14 +88,17 @@ def _confinement() -> dict[str, object]:
 
 
 def _trust(host: Host) -> dict[str, object]:
-    """Return what was accepted, and what stands for the set of plugins in use."""
+    """Return what was accepted, and what stands for the set of plugins in use.
+
+    With ``--locked`` it is that of the lock.
+    """
     from btplug._trust.lockfile import fingerprint
     from btplug.cli.lock import in_use
 
     found: dict[str, object] = {"accepted": None, "fingerprint": None, "error": None}
     try:
         found["accepted"] = len(host.gate.store.all())
-        found["fingerprint"] = fingerprint(in_use(host))
+        found["fingerprint"] = host.gate.fingerprint or fingerprint(in_use(host))
     except BtplugError as exc:
         found["error"] = exc.line()
     return found

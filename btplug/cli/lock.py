@@ -14,28 +14,44 @@ if TYPE_CHECKING:
     from btplug._trust.lockfile import Entry
     from btplug.cli.host import Host
 
+# Where plugins lie that nobody has who clones the project.
+_OWN = ("user", "path")
+
 
 @click.command("lock")
 @click.option("--check", is_flag=True, help="Write nothing; exit 6 if it differs.")
+@click.option(
+    "--project",
+    is_flag=True,
+    help="Leave out your own: your plugin folder and BTPLUG_PLUGIN_PATH.",
+)
 @click.option("--lock", "path", metavar="FILE", help="Another file than btplug.lock.")
 @click.pass_context
-def command(ctx: click.Context, check: bool, path: str | None) -> None:
+def command(ctx: click.Context, check: bool, project: bool, path: str | None) -> None:
     """Write btplug.lock: every plugin in use with version, digest and permissions.
 
-    In use is what would run: shipped or trusted, and enabled. Commit the file, and
-    'btplug --locked run NAME' runs exactly that.
+    In use is what would run: shipped or trusted, and enabled; your own plugins too,
+    unless you say --project. Commit the file, and 'btplug --locked run NAME' runs
+    exactly that.
     """
     from btplug._trust.lockfile import FILE, fingerprint, read_lock
 
     host = host_of(ctx)
     path = path or ctx.find_root().params.get("lock") or FILE
+    if project:
+        places = host.finder.places
+        host.finder.places = [p for p in places if p.source not in _OWN]
     entries = in_use(host)
     if check:
-        _check(host, read_lock(path), {entry.name: entry for entry in entries}, path)
-        click.echo(f"{path} fits: {fingerprint(entries)}", err=True)
+        pinned = read_lock(path)
+        _check(host, pinned, {entry.name: entry for entry in entries}, path)
+        click.echo(f"{path} fits: {fingerprint(pinned.values())}", err=True)
         return
     entries = _written(path, entries)
     click.echo(f"{len(entries)} plugins: {path}", err=True)
+    if own := [entry.name for entry in entries if entry.source[0] in _OWN]:
+        text = f"{', '.join(own)}: on this machine alone"
+        click.echo(f"{text}; leave out with: btplug lock --project", err=True)
     click.echo(fingerprint(entries))
 
 
@@ -89,7 +105,9 @@ def _check(
 ) -> None:
     from btplug._trust.lockfile import difference
 
-    found = []
+    found, fix = [], "look at what changed, and write it anew with: btplug lock"
+    if any(used[name].source[0] in _OWN for name in used.keys() - pinned.keys()):
+        fix += "; or leave out your own plugins with: btplug lock --check --project"
     for name in sorted(pinned.keys() | used.keys()):
         # What is pinned need not be trusted here: a lock is for other machines too.
         now = used.get(name)
@@ -104,5 +122,5 @@ def _check(
         raise TrustError(
             f"{len(found)} plugins differ from the lock\n  " + "\n  ".join(found),
             where=path,
-            fix="look at what changed, and write it anew with: btplug lock",
+            fix=fix,
         )

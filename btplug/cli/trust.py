@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ from btplug.errors import BtplugError, TrustError, Unconfinable, UsageError
 if TYPE_CHECKING:
     from btplug.cli.host import Host
     from btplug.cli.subjects import Subject
+    from btplug.manifest import Manifest
     from btplug.trust import Accepted
 
 _WORDS = """\
@@ -87,10 +89,11 @@ def _check_confinement(name: str | None) -> None:
     from btplug.sandbox import offer
 
     if missing := offer().missing:
+        word = quote(name) if name else "NAME"
         raise Unconfinable(
             f"plugins cannot be confined here: {missing}",
             fix="accept it for btplug's own process, where it can do all that you can: "
-            f"btplug trust --in-process {name or 'NAME'}",
+            f"btplug trust --in-process {word}",
         )
 
 
@@ -131,7 +134,7 @@ def _ask(found: list[Subject], word: str, digest: str, *, in_process: bool) -> N
             "nobody can be asked: nothing was accepted",
             where=found[0].consent.path,
             fix=f"look at it, and accept exactly this with: "
-            f"btplug trust {option}{word} --digest {digest}",
+            f"btplug trust {option}{quote(word)} --digest {digest}",
         )
     expected = name
     if in_process:
@@ -157,11 +160,13 @@ def _show(subject: Subject, host: Host) -> None:
         facts |= {"version": manifest.version, "summary": manifest.summary}
     facts |= {"path": consent.path, "owner": _owner(consent.path)}
     if manifest is not None:
-        asked = consent.permissions
-        facts |= {key: " ".join(getattr(asked, key)) or "none" for key in asked._fields}
-        used = manifest.transports
-        facts["transports"] = "all" if used is None else " ".join(used) or "none"
-        facts["runs"] = "in btplug's own process" if consent.in_process else "confined"
+        if consent.kind == "cli":
+            facts |= _asked(manifest)
+        facts["runs"] = (
+            "in btplug's own process, with all that you may do"
+            if consent.in_process
+            else "confined"
+        )
     facts |= {"digest": consent.digest, "before": _before(subject, before, host)}
     show_mapping(facts, host.out)
     host.out.write("\n")
@@ -169,6 +174,16 @@ def _show(subject: Subject, host: Host) -> None:
         [{"file": f, "bytes": size} for f, size in subject.sizes.items()], host.out
     )
     host.out.write("\n")
+
+
+def _asked(manifest: Manifest) -> dict[str, object]:
+    """Return what a command asks for; what a transport may do has no bounds."""
+    asked, used = manifest.permissions, manifest.transports
+    found = {key: " ".join(getattr(asked, key)) or "none" for key in asked._fields}
+    return {
+        **found,
+        "transports": "all" if used is None else " ".join(used) or "none",
+    }
 
 
 def _owner(path: str) -> str:

@@ -111,6 +111,29 @@ def typed(btplug, answer, *words):
     return process.wait(30), text.decode()
 
 
+def test_the_command_that_accepts_can_be_pasted(btplug, make_plugin, tmp_path):
+    folder = make_plugin("it", where=tmp_path / "a b; $x")
+
+    for word in (folder, folder.relative_to(tmp_path)):
+        accept(btplug, word)
+        assert btplug("untrust", word).returncode == 0
+
+
+def test_of_a_transport_no_bounds_are_shown_that_nothing_holds(
+    btplug, make_plugin, home
+):
+    make_plugin("wire", kind="transport", where=home / "transport_plugins")
+
+    facts = dict(
+        line.split(None, 1)
+        for line in accept(btplug, "--in-process", "wire").splitlines()
+        if " " in line
+    )
+
+    assert facts["runs"] == "in btplug's own process, with all that you may do"
+    assert not facts.keys() & {"network", "read", "write", "transports"}
+
+
 def test_on_a_terminal_the_name_is_typed(btplug, it):
     code, text = typed(btplug, "it", "trust", "it")
 
@@ -227,6 +250,46 @@ def test_a_file_that_others_may_write_is_refused_with_the_chmod(
     subprocess.run(shlex.split(command), check=True)
     assert btplug("run", "it").stdout == "hello\n"
     assert marks() == []  # it runs confined, and can leave none
+
+
+def test_one_command_mends_all_files_that_others_may_write(btplug, it):
+    (it / "a b").mkdir()
+    (it / "a b" / "data.txt").touch()
+    accept(btplug, "it")
+    for path in it.rglob("*"):
+        path.chmod(path.stat().st_mode | 0o022)
+
+    command = btplug("run", "it").stderr.partition("fix:   ")[2]
+
+    assert command == f"chmod -R go-w {it}\n"
+    subprocess.run(shlex.split(command), check=True)
+    assert btplug("run", "it").stdout == "hello\n"
+
+
+def test_what_the_own_group_may_write_is_accepted_and_another_group_is_not(btplug, it):
+    import grp
+    import pwd
+
+    user = pwd.getpwuid(os.geteuid())
+    group = grp.getgrgid(user.pw_gid)
+    for path in (it, *it.iterdir()):
+        os.chown(path, -1, group.gr_gid)
+        path.chmod(path.stat().st_mode | 0o020)
+    others = {u.pw_uid for u in pwd.getpwall() if u.pw_gid == group.gr_gid}
+    if group.gr_name == user.pw_name and not group.gr_mem and others <= {user.pw_uid}:
+        accept(btplug, "it")
+        assert btplug("run", "it").stdout == "hello\n"
+    else:
+        assert (
+            f"may be written by the group {group.gr_name}"
+            in btplug("trust", "it").stderr
+        )
+
+    if os.geteuid() == 0:
+        os.chown(it / "plugin.py", -1, 12345)
+        done = btplug("run", "it")
+        assert done.returncode == 6
+        assert "the file may be written by the group 12345 (mode 0664)" in done.stderr
 
 
 def test_a_folder_on_the_way_that_others_may_write_is_named(btplug, it, home):

@@ -156,7 +156,10 @@ def test_a_damaged_lock_refuses(spoil, btplug, locked):
         done = btplug(*words.split())
         assert done.returncode == 6, words
         assert "the lock is not as btplug writes it: " in done.stderr
+        assert "or remove it and write it anew with: btplug lock\n" in done.stderr
     assert marks(locked) == []
+    path.unlink()
+    assert btplug("lock").returncode == 0
 
 
 def test_the_fingerprint_is_the_one_that_doctor_shows(btplug, project):
@@ -168,6 +171,44 @@ def test_the_fingerprint_is_the_one_that_doctor_shows(btplug, project):
     assert written.startswith("h1:")
     assert f"fingerprint: {written}\n" in (project / "btplug.lock").read_text()
     assert found == [{"accepted": 1, "fingerprint": written, "error": None}]
+
+
+def test_where_nothing_was_accepted_the_fingerprint_is_that_of_the_lock(btplug, locked):
+    stated = (locked / "btplug.lock").read_text().partition("fingerprint: ")[2]
+    stated = stated.partition("\n")[0]
+
+    checked = btplug("lock", "--check")
+    found = json.loads(btplug("--locked", "doctor", "--json").stdout)["trust"]
+
+    assert checked.stderr == f"btplug.lock fits: {stated}\n"
+    assert found == [{"accepted": 0, "fingerprint": stated, "error": None}]
+
+
+def test_a_lock_of_the_project_leaves_out_what_is_on_this_machine_alone(
+    btplug, project, make_plugin, home, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BTPLUG_PLUGIN_PATH", str(tmp_path / "more"))
+    make_plugin("mine", where=home / "cli_plugins")
+    make_plugin("theirs", where=tmp_path / "more")
+    for name in ("it", "mine", "theirs"):
+        accept(btplug, name)
+
+    whole = btplug("lock")
+    assert whole.stderr.splitlines()[1] == (
+        "mine, theirs: on this machine alone; leave out with: btplug lock --project"
+    )
+    assert "plugin: mine\n" in (project / "btplug.lock").read_text()
+
+    assert len(btplug("lock", "--project").stderr.splitlines()) == 1
+    text = (project / "btplug.lock").read_text()
+    assert "plugin: it\n" in text
+    assert "mine" not in text
+    assert "theirs" not in text
+    assert btplug("lock", "--check", "--project").returncode == 0
+    done = btplug("lock", "--check")
+    assert done.returncode == 6
+    assert "mine: is in use, and not in the lock" in done.stderr
+    assert "with: btplug lock --check --project\n" in done.stderr
 
 
 def test_a_lock_is_the_same_wherever_the_project_lies(

@@ -139,6 +139,16 @@ def test_damaged_lines_are_left_out(btplug, home):
     assert len(runs_of(btplug)) == 2
 
 
+def test_a_line_that_was_cut_costs_no_other(home):
+    """A full disk cuts a line, and has no room for its end either."""
+    runs.append(folders(), RUN)
+    path = home / "state" / "_runs" / "runs.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"time": "2026-01-31T12:00:00')
+    runs.append(folders(), RUN)
+
+    assert len([*runs.read_runs(folders())]) == 2
+
+
 @pytest.mark.parametrize("kind", ["pipe", "folder", "read-only"])
 def test_a_log_that_cannot_be_written_stops_no_run(kind, btplug, it, home):
     import os

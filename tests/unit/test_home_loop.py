@@ -310,6 +310,8 @@ INTERRUPTED = """
 import asyncio, os, signal, sys, threading
 from btplug._loop import HomeLoop
 
+# Of a job in the background it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 loop, ended = HomeLoop("x"), threading.Event()
 main = threading.main_thread().ident
 

@@ -8,7 +8,8 @@ class Plugin(btplug.CLIPlugin):
         pass
 
     def execute(self, data=None):
-        return self.execute()
+        # With the argument: without it Python 3.13.0 to 3.13.7 find no end (gh-132744).
+        return self.execute(data)
 
     def shutdown(self):
         print("was shut down")
