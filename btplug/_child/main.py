@@ -17,7 +17,7 @@ import click
 
 from btplug._child.link import Link
 from btplug._child.order import Order
-from btplug._child.screen import Far, flush_prints, shortened, stream
+from btplug._child.screen import Far, flush_prints, printed, results, shortened
 from btplug._confine.frames import Channel, Frame, Kind
 from btplug._folders import Folders
 from btplug._load.codecache import CodeCache
@@ -44,8 +44,15 @@ def main(fd: int) -> None:
         return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
-    sys.stdout = stream(link, 1)
-    sys.stderr = stream(link, 2)
+    # What goes to a terminal, or to stderr, goes line by line.
+    sys.stdout = printed(link, 1, lines=order.columns > 0 or order.kept)
+    sys.stderr = printed(link, 2, lines=True)
+    if order.columns:
+        os.environ["COLUMNS"] = str(order.columns)
+    if order.asks:
+        from btplug._child.keyboard import take_keyboard
+
+        take_keyboard(link)
     inside = Inside(order, link)
     error: BaseException | None = None
     try:
@@ -67,7 +74,9 @@ def _interrupted(number: int, _: object) -> NoReturn:
 
 def _past_limits(exc: BaseException | None) -> None:
     """Raise what a limit of this process caused, whatever was made of it."""
-    while exc is not None:
+    seen = set()  # one that is raised again may be its own cause's context
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
         if isinstance(exc, MemoryError):
             raise exc
         if isinstance(exc, OSError) and exc.errno == errno.EMFILE:
@@ -92,7 +101,7 @@ class Inside:
         lent.context = self.context
         self.json = self.context.wants_json = order.json
         self.commands = CLIPluginRegistry(self.context)
-        self.out = stream(link, 0)
+        self.out = results(link, terminal=order.columns > 0)
         self.stream = self
         values = Manifest._make(order.manifest)
         self.manifest = values._replace(

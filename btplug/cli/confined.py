@@ -189,6 +189,15 @@ def _stdin() -> int | None:
         return None
 
 
+def _columns(host: Host) -> int:
+    """Return how wide the terminal is that results go to, 0 where it is none."""
+    if not host.out.isatty():
+        return 0
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
+
+
 def _order(host: Host, admitted: Admitted, ctx: click.Context) -> Any:
     from btplug._child.order import Order, pinned_of
     from btplug.settings import HOST
@@ -222,5 +231,7 @@ def _order(host: Host, admitted: Admitted, ctx: click.Context) -> Any:
         withheld=[*transports.withheld],
         state=host.home.state_root,
         asks=sys.stdin is not None and sys.stdin.isatty(),
+        columns=_columns(host),
+        kept=host.stream.kept,
         debug=bool(os.environ.get("BTPLUG_DEBUG")),
     )

@@ -32,6 +32,11 @@ class ResultStream:
         self.out: TextIO = sys.stdout
         self._printed: TextIO | None = None
 
+    @property
+    def kept(self) -> bool:
+        """True while prints are kept away from the results."""
+        return self._printed is not None
+
     def keep(self) -> None:
         """Send to stderr what anybody prints from here on, from C code as well."""
         if self._printed is not None:

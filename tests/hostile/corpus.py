@@ -103,6 +103,8 @@ CASES = [
     Case("q17-fails-to-shut-down", (1,), ("fine", "in shutdown")),
     Case("q18-recursion", (1,), ("RecursionError", "plugin.py:")),
     Case("q19-fills-the-disk", (1,), ("Permission denied", "plugin.py:"), "S"),
+    Case("q22-draws-odd-tables", (8,), ("found a table that is none",), "S"),
+    Case("q23-lies-about-json", (0,), ("fine", "no JSON"), "S"),
     Case("q20-no-class", (4,), ("found no Plugin", "correct 'entry:'")),
 ]  # fmt: skip
 

@@ -62,6 +62,14 @@ def test_its_stdout_is_json_or_nothing(case, corpus):
     assert done.left == []
 
 
+def test_a_plugin_cannot_say_that_the_json_is_its_own(corpus):
+    done = corpus.run("run", "--json", "q23-lies-about-json")
+
+    assert (done.code, done.out) == (1, b"")
+    assert "no JSON\n" in done.errors
+    assert "found a result that is no JSON for every reader" in done.errors
+
+
 @pytest.mark.parametrize("mode", "SI")
 @pytest.mark.parametrize("case", NO_JSON, ids=lambda case: case.name)
 def test_a_result_that_is_no_json_is_named_by_place_and_type(case, mode, corpus):

@@ -45,6 +45,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"registry"},
     {"testing"},
     {"_child.order", "_child.link", "_child.screen"},
+    {"_child.keyboard"},
     {"cli"},
     {"_child.main"},
     {"__main__"},
