@@ -6,11 +6,13 @@ goes through frames.
 
 from __future__ import annotations
 
+import builtins
 import errno
 import io
 import os
 import signal
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -20,9 +22,12 @@ from btplug._child.order import Order
 from btplug._child.screen import Far, flush_prints, printed, results, shortened
 from btplug._confine.frames import Channel, Frame, Kind
 from btplug._folders import Folders
+from btplug._json import dumps
 from btplug._load.codecache import CodeCache
 from btplug._load.pinned import Pinned
+from btplug.cli import output  # noqa: F401 - a plugin may hinder it when it is needed
 from btplug.cli.command import plugin_command
+from btplug.cli.ending import wait_for_threads
 from btplug.context import Context
 from btplug.errors import BtplugError, PluginExit, Terminated
 from btplug.manifest import Manifest, Permissions
@@ -54,6 +59,11 @@ def main(fd: int) -> None:
 
         take_keyboard(link)
     inside = Inside(order, link)
+    if order.kept:
+        dumps(None)  # it is to be JSON, which a plugin may patch
+    # A copy for the plugin: what it changes there, it changes for itself.
+    own = sys.modules["builtins"] = ModuleType("builtins")
+    vars(own).update(vars(builtins))
     error: BaseException | None = None
     try:
         inside.run(order)
@@ -136,8 +146,6 @@ class Inside:
 
     def stop(self, error: BaseException | None) -> BaseException | None:
         """Shut the plugin down; return what the run ended with."""
-        from btplug.cli.ending import wait_for_threads
-
         failed = [*self.commands.shut_down()]
         if failed and error is None:
             error = failed.pop(0)
