@@ -127,8 +127,13 @@ def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> B
         try:
             lent.lend(name, host.transports[name].limited_to(hosts.allows))
         except Unsupported as exc:
-            context.transports.withdraw(name)
-            context.transports.mark_broken(name, exc, host.transports[name].schemes)
+            why = Unsupported(
+                f"the transport {name!r} is not lent to a confined plugin: {exc.what}",
+                fix=f"{exc.fix}, or let the plugin run in btplug's own process, "
+                f"unconfined: btplug trust --in-process {manifest.name}",
+                delivered=False,
+            )
+            lent.mark_broken(name, why)
     return Broker(lent, hosts, child.post, context.home)
 
 
