@@ -19,6 +19,7 @@ import click
 
 from btplug._child.link import Link
 from btplug._child.order import Order
+from btplug._child.refusal import chain, refusal
 from btplug._child.screen import Far, flush_prints, printed, results, shortened
 from btplug._confine.frames import Channel, Frame, Kind
 from btplug._folders import Folders
@@ -82,16 +83,13 @@ def _interrupted(number: int, _: object) -> NoReturn:
     raise Terminated(number)
 
 
-def _past_limits(exc: BaseException | None) -> None:
+def _past_limits(exc: BaseException) -> None:
     """Raise what a limit of this process caused, whatever was made of it."""
-    seen = set()  # one that is raised again may be its own cause's context
-    while exc is not None and id(exc) not in seen:
-        seen.add(id(exc))
-        if isinstance(exc, MemoryError):
-            raise exc
-        if isinstance(exc, OSError) and exc.errno == errno.EMFILE:
-            raise exc
-        exc = exc.__cause__ or exc.__context__
+    for one in chain(exc):
+        if isinstance(one, MemoryError):
+            raise one
+        if isinstance(one, OSError) and one.errno == errno.EMFILE:
+            raise one
 
 
 class Inside:
@@ -167,17 +165,19 @@ class Inside:
             self.out.flush()
             return Frame(Kind.RESULT)
         told: dict[str, object] = {}
+        hint = refusal(error, self.manifest.permissions)
         if self._debug:
             import traceback
 
             trace = "".join(traceback.format_exception(error))
             told["trace"] = shortened(trace)
         if isinstance(error, BtplugError):
+            error.fix = hint or error.fix
             told |= _fields(error)
         elif isinstance(error, PluginExit):
             told |= {"exit": error.code, "what": shortened(error.message)}
         elif isinstance(error, click.ClickException):
-            told |= _shown(error)
+            told |= _shown(error, hint)
         elif isinstance(error, (click.Abort, KeyboardInterrupt, Terminated)):
             told["interrupted"] = getattr(error, "exit_code", 130)
         else:
@@ -194,7 +194,7 @@ def _fields(error: BtplugError) -> dict[str, object]:
     }
 
 
-def _shown(error: click.ClickException) -> dict[str, object]:
+def _shown(error: click.ClickException, hint: str) -> dict[str, object]:
     """Return Click's own words, usage and all, and the parts of them."""
     from btplug.cli.report import from_click
 
@@ -204,8 +204,12 @@ def _shown(error: click.ClickException) -> dict[str, object]:
             True  # otherwise Click drops escapes, where the host shows them
         )
     error.show(file=text)
+    if hint:
+        text.write(f"  fix:   {hint}")
     shown = shortened(text.getvalue().rstrip("\n"))
-    return {**_fields(from_click(error)), "shown": shown, "code": error.exit_code}
+    fields = _fields(from_click(error))
+    fields["fix"] = hint or fields["fix"]
+    return {**fields, "shown": shown, "code": error.exit_code}
 
 
 class _Given(Settings):

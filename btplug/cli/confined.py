@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +94,17 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
                 yield from named if path == "arguments" else _lent([path], guarded)
 
     asked = manifest.permissions
+    if "arguments" in asked.write:
+        from btplug.cli.made import made
+
+        host.made += made(words, partial(_leads_to, guarded))
     # Once for both: the host needs most of it too.
     import_module(_MAIN)
     try:
         host.child = sandbox.start(
             f"{_MAIN}:main",
             read=[admitted.code.pinned.root, *named, *granted(asked.read)],
-            write=[*granted(asked.write)],
+            write=[*granted(asked.write), *(one.path for one in host.made)],
             guarded=guarded,
             stdin=_stdin(),
             # What was read since, settings and keys, would be in the copy.
@@ -170,9 +175,12 @@ def _lent(words: list[str], guarded: list[str]) -> Iterator[str]:
             path = os.path.realpath(os.path.expanduser(text))
             if not os.path.exists(path):
                 continue
-            if path == os.sep or any(_touch(path, keys) for keys in guarded):
-                continue
-            yield path
+            if path != os.sep and not _leads_to(guarded, path):
+                yield path
+
+
+def _leads_to(guarded: list[str], path: str) -> bool:
+    return any(_touch(path, keys) for keys in guarded)
 
 
 def _touch(path: str, keys: str) -> bool:

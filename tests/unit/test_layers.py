@@ -44,7 +44,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"_life"},
     {"registry"},
     {"testing"},
-    {"_child.order", "_child.link", "_child.screen"},
+    {"_child.order", "_child.link", "_child.refusal", "_child.screen"},
     {"_child.keyboard"},
     {"cli"},
     {"_child.main"},
