@@ -60,10 +60,10 @@ def _decoder() -> JSONDecoder:
 
 
 @cache
-def _encoder() -> JSONEncoder:
+def _encoder(comma: str = ",", colon: str = ":") -> JSONEncoder:
     from json import JSONEncoder
 
-    return JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(comma, colon))
 
 
 def _refuse_constant(name: str) -> object:
@@ -129,10 +129,8 @@ def dumps(value: object, *, name: str = "value", lenient: bool = False) -> str:
     Raises:
         NoJSON: It holds what JSON has not: NaN, a set, bytes, itself, …
     """
-    import json
-
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = _encoder(", ", ": ").encode(value)
     except (TypeError, ValueError, RecursionError) as exc:
         if lenient:
             return dumps(_lenient(value), name=name)

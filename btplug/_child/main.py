@@ -6,23 +6,29 @@ goes through frames.
 
 from __future__ import annotations
 
+import builtins
 import errno
 import io
 import os
 import signal
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from btplug._child.link import Link
 from btplug._child.order import Order
-from btplug._child.screen import Far, flush_prints, shortened, stream
+from btplug._child.refusal import chain, refusal
+from btplug._child.screen import Far, flush_prints, printed, results, shortened
 from btplug._confine.frames import Channel, Frame, Kind
 from btplug._folders import Folders
+from btplug._json import dumps
 from btplug._load.codecache import CodeCache
 from btplug._load.pinned import Pinned
+from btplug.cli import output  # noqa: F401 - a plugin may hinder it when it is needed
 from btplug.cli.command import plugin_command
+from btplug.cli.ending import wait_for_threads
 from btplug.context import Context
 from btplug.errors import BtplugError, PluginExit, Terminated
 from btplug.manifest import Manifest, Permissions
@@ -44,9 +50,21 @@ def main(fd: int) -> None:
         return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
-    sys.stdout = stream(link, 1)
-    sys.stderr = stream(link, 2)
+    # What goes to a terminal, or to stderr, goes line by line.
+    sys.stdout = printed(link, 1, lines=order.columns > 0 or order.kept)
+    sys.stderr = printed(link, 2, lines=True)
+    if order.columns:
+        os.environ["COLUMNS"] = str(order.columns)
+    if order.asks:
+        from btplug._child.keyboard import take_keyboard
+
+        take_keyboard(link)
     inside = Inside(order, link)
+    if order.kept:
+        dumps(None)  # it is to be JSON, which a plugin may patch
+    # A copy for the plugin: what it changes there, it changes for itself.
+    own = sys.modules["builtins"] = ModuleType("builtins")
+    vars(own).update(vars(builtins))
     error: BaseException | None = None
     try:
         inside.run(order)
@@ -65,14 +83,13 @@ def _interrupted(number: int, _: object) -> NoReturn:
     raise Terminated(number)
 
 
-def _past_limits(exc: BaseException | None) -> None:
+def _past_limits(exc: BaseException) -> None:
     """Raise what a limit of this process caused, whatever was made of it."""
-    while exc is not None:
-        if isinstance(exc, MemoryError):
-            raise exc
-        if isinstance(exc, OSError) and exc.errno == errno.EMFILE:
-            raise exc
-        exc = exc.__cause__ or exc.__context__
+    for one in chain(exc):
+        if isinstance(one, MemoryError):
+            raise one
+        if isinstance(one, OSError) and one.errno == errno.EMFILE:
+            raise one
 
 
 class Inside:
@@ -92,7 +109,7 @@ class Inside:
         lent.context = self.context
         self.json = self.context.wants_json = order.json
         self.commands = CLIPluginRegistry(self.context)
-        self.out = stream(link, 0)
+        self.out = results(link, terminal=order.columns > 0)
         self.stream = self
         values = Manifest._make(order.manifest)
         self.manifest = values._replace(
@@ -127,8 +144,6 @@ class Inside:
 
     def stop(self, error: BaseException | None) -> BaseException | None:
         """Shut the plugin down; return what the run ended with."""
-        from btplug.cli.ending import wait_for_threads
-
         failed = [*self.commands.shut_down()]
         if failed and error is None:
             error = failed.pop(0)
@@ -150,17 +165,19 @@ class Inside:
             self.out.flush()
             return Frame(Kind.RESULT)
         told: dict[str, object] = {}
+        hint = refusal(error, self.manifest.permissions)
         if self._debug:
             import traceback
 
             trace = "".join(traceback.format_exception(error))
             told["trace"] = shortened(trace)
         if isinstance(error, BtplugError):
+            error.fix = hint or error.fix
             told |= _fields(error)
         elif isinstance(error, PluginExit):
             told |= {"exit": error.code, "what": shortened(error.message)}
         elif isinstance(error, click.ClickException):
-            told |= _shown(error)
+            told |= _shown(error, hint)
         elif isinstance(error, (click.Abort, KeyboardInterrupt, Terminated)):
             told["interrupted"] = getattr(error, "exit_code", 130)
         else:
@@ -177,7 +194,7 @@ def _fields(error: BtplugError) -> dict[str, object]:
     }
 
 
-def _shown(error: click.ClickException) -> dict[str, object]:
+def _shown(error: click.ClickException, hint: str) -> dict[str, object]:
     """Return Click's own words, usage and all, and the parts of them."""
     from btplug.cli.report import from_click
 
@@ -187,8 +204,12 @@ def _shown(error: click.ClickException) -> dict[str, object]:
             True  # otherwise Click drops escapes, where the host shows them
         )
     error.show(file=text)
+    if hint:
+        text.write(f"  fix:   {hint}")
     shown = shortened(text.getvalue().rstrip("\n"))
-    return {**_fields(from_click(error)), "shown": shown, "code": error.exit_code}
+    fields = _fields(from_click(error))
+    fields["fix"] = hint or fields["fix"]
+    return {**fields, "shown": shown, "code": error.exit_code}
 
 
 class _Given(Settings):

@@ -30,6 +30,8 @@ class Order(NamedTuple):
         withheld: What to do for those that were not asked to start.
         state: Folder that holds the states of all plugins.
         asks: Somebody sits at a terminal.
+        columns: Of the terminal that results go to, 0 where it is none.
+        kept: Prints are kept away from the results.
         debug: Errors are wanted with their tracebacks.
     """
 
@@ -46,6 +48,8 @@ class Order(NamedTuple):
     withheld: list[str]
     state: str
     asks: bool
+    columns: int
+    kept: bool
     debug: bool
 
     def frames(self) -> Iterator[Frame]:

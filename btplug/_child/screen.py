@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sized
 from contextlib import contextmanager, suppress
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from btplug._confine.frames import CHUNK, Frame, Kind
+from btplug._confine.frames import CHUNK, LONGEST_BODY, Frame, Kind
 from btplug.context import Screen, nobody
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class Far(Screen):
     ) -> Iterator[T]:
         from time import monotonic
 
-        if total is None and isinstance(items, Sized):
-            total = len(items)
+        if total is None:
+            total = length_hint(items) or None
         self._link.tell(Kind.PROGRESS, label=shortened(label), total=total)
         done, told = 0, monotonic()
         try:
@@ -53,6 +53,7 @@ class Far(Screen):
                     told = monotonic()
                     self._link.tell(Kind.PROGRESS, done=done)
         finally:
+            self._link.tell(Kind.PROGRESS, done=done)
             self._link.tell(Kind.PROGRESS)
 
     def ask(self, question: str, default: str | None, secret: bool) -> str:
@@ -80,12 +81,19 @@ def shortened(text: str) -> str:
     return f"{text[:half]} … {text[-half:]}"
 
 
-def stream(link: Link, number: int) -> TextIO:
-    """Return what stands for stdout, stderr or, as 0, for where results go."""
+def printed(link: Link, number: int, *, lines: bool) -> TextIO:
+    """Return what stands for stdout or stderr, perhaps sent line by line."""
     raw = io.BufferedWriter(_Sent(link, number), CHUNK)
     return io.TextIOWrapper(
-        raw, "utf-8", "backslashreplace", newline="\n", line_buffering=number == 2
+        raw, "utf-8", "backslashreplace", newline="\n", line_buffering=lines
     )
+
+
+def results(link: Link, *, terminal: bool) -> TextIO:
+    """Return what results are written to; *terminal*: the host writes it to one."""
+    raw = io.BufferedWriter(_Sent(link, 0), CHUNK)
+    kind = _Drawn if terminal else io.TextIOWrapper
+    return kind(raw, "utf-8", "backslashreplace", newline="\n")
 
 
 def flush_prints() -> None:
@@ -93,6 +101,16 @@ def flush_prints() -> None:
     for printed in (sys.stdout, sys.stderr):
         with suppress(ValueError, AttributeError):
             printed.flush()
+
+
+class _Drawn(io.TextIOWrapper):
+    """Where results go that the host shows on a terminal."""
+
+    def draw(self, *table: object) -> bool:
+        """Have the host draw a table; False: it is too long for that."""
+        self.flush()
+        flush_prints()
+        return self.buffer.raw.draw(table)  # type: ignore[attr-defined,no-any-return]
 
 
 class _Sent(io.RawIOBase):
@@ -108,6 +126,13 @@ class _Sent(io.RawIOBase):
         if not self._number:
             raise io.UnsupportedOperation("results have no descriptor")
         return self._number
+
+    def draw(self, table: object) -> bool:
+        frame = self._link.frame(Kind.TABLE, {"table": table})
+        if len(frame.body) > LONGEST_BODY:
+            return False
+        self._link.send(frame)
+        return True
 
     def write(self, data: Any) -> int:  # any buffer
         part = bytes(data[:CHUNK])

@@ -45,11 +45,12 @@ class Kind(IntEnum):
     RETURN = 15
     CANCEL = 16
     STARTED = 17  # the plugin is loaded; which of its settings are secret
+    TABLE = 18  # a part of the result that is drawn on a terminal
 
 
 _HEAD = struct.Struct("!IBBI")  # length of what follows it, kind, more, id
 _KINDS = {int(kind): kind for kind in Kind}
-_ROOM = LONGEST - _HEAD.size
+LONGEST_BODY = LONGEST - _HEAD.size
 _OF_CHILD = frozenset(Kind) - {Kind.GO, Kind.ANSWER, Kind.OUTCOME, Kind.RETURN}
 
 
@@ -72,10 +73,10 @@ class Frame(NamedTuple):
         Raises:
             UsageError: Its body is too long.
         """
-        if len(self.body) > _ROOM:
+        if len(self.body) > LONGEST_BODY:
             raise UsageError(
-                f"found {len(self.body):,} bytes for one frame, expected {_ROOM:,} "
-                "at most",
+                f"found {len(self.body):,} bytes for one frame, expected "
+                f"{LONGEST_BODY:,} at most",
                 fix="cut it, or write it into a file",
             )
         head = _HEAD.pack(len(self.body), self.kind, self.more, self.id)
@@ -112,9 +113,9 @@ class Reader:
         self._held += data
         while len(self._held) >= _HEAD.size:
             length, kind, more, number = _HEAD.unpack_from(self._held)
-            if length > _ROOM:
+            if length > LONGEST_BODY:
                 raise BadFrame(
-                    f"a frame of {length:,} bytes, expected {_ROOM:,} at most"
+                    f"a frame of {length:,} bytes, expected {LONGEST_BODY:,} at most"
                 )
             if kind not in self._kinds or more > 1:
                 raise BadFrame(f"a frame of the kind {kind}, which it may not send")

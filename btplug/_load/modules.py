@@ -88,6 +88,8 @@ class Modules:
         spec = module.__spec__
         assert spec is not None
         module.__file__ = spec.origin
+        # In a confined child not those of everybody else.
+        module.__dict__["__builtins__"] = sys.modules["builtins"].__dict__
         exec(self.cache.code(spec.loader_state), module.__dict__)
 
     # -- what tracebacks, debuggers and `inspect` ask

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -95,13 +96,17 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
                 yield from named if path == "arguments" else _lent([path], guarded)
 
     asked = manifest.permissions
+    if "arguments" in asked.write:
+        from btplug.cli.made import made
+
+        host.made += made(words, partial(_leads_to, guarded))
     # Once for both: the host needs most of it too.
     import_module(_MAIN)
     try:
         host.child = sandbox.start(
             f"{_MAIN}:main",
             read=[*admitted.code.pinned.own, *named, *granted(asked.read)],
-            write=[*granted(asked.write)],
+            write=[*granted(asked.write), *(one.path for one in host.made)],
             guarded=guarded,
             stdin=_stdin(),
             # What was read since, settings and keys, would be in the copy.
@@ -129,8 +134,13 @@ def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> B
         try:
             lent.lend(name, host.transports[name].limited_to(hosts.allows))
         except Unsupported as exc:
-            context.transports.withdraw(name)
-            context.transports.mark_broken(name, exc, host.transports[name].schemes)
+            why = Unsupported(
+                f"the transport {name!r} is not lent to a confined plugin: {exc.what}",
+                fix=f"{exc.fix}, or let the plugin run in btplug's own process, "
+                f"unconfined: btplug trust --in-process {manifest.name}",
+                delivered=False,
+            )
+            lent.mark_broken(name, why)
     return Broker(lent, hosts, child.post, context.home)
 
 
@@ -167,9 +177,12 @@ def _lent(words: list[str], guarded: list[str]) -> Iterator[str]:
             path = os.path.realpath(os.path.expanduser(text))
             if not os.path.exists(path):
                 continue
-            if path == os.sep or any(_touch(path, keys) for keys in guarded):
-                continue
-            yield path
+            if path != os.sep and not _leads_to(guarded, path):
+                yield path
+
+
+def _leads_to(guarded: list[str], path: str) -> bool:
+    return any(_touch(path, keys) for keys in guarded)
 
 
 def _touch(path: str, keys: str) -> bool:
@@ -189,6 +202,15 @@ def _stdin() -> int | None:
         return 0 if mode == os.O_RDONLY and not os.isatty(0) else None
     except OSError:  # closed
         return None
+
+
+def _columns(host: Host) -> int:
+    """Return how wide the terminal is that results go to, 0 where it is none."""
+    if not host.out.isatty():
+        return 0
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
 
 
 def _order(host: Host, admitted: Admitted, ctx: click.Context) -> Any:
@@ -224,5 +246,7 @@ def _order(host: Host, admitted: Admitted, ctx: click.Context) -> Any:
         withheld=[*transports.withheld],
         state=host.home.state_root,
         asks=sys.stdin is not None and sys.stdin.isatty(),
+        columns=_columns(host),
+        kept=host.stream.kept,
         debug=bool(os.environ.get("BTPLUG_DEBUG")),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from codecs import getincrementaldecoder
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ _ERRORS: dict[int, type[BtplugError]] = {
 }
 _LONGEST = 64 * 1024 * 1024  # bytes of a line of JSON
 _DEEPEST = 512  # levels of it, as many as the plugin's side writes
+_UTF8 = getincrementaldecoder("utf-8")
+_SOURCES = ("result", "stdout", "stderr", "noise")
 _PIECE = 4096  # bytes that a pipe takes at once if it takes any
 
 
@@ -62,6 +65,7 @@ class Conversation:
         self._host, self._manifest, self._child = host, manifest, child
         self._broker = broker
         self._line = bytearray()
+        self._decoders = {source: _UTF8("backslashreplace") for source in _SOURCES}
         assert host.context is not None
         self._drawing = Drawing(host.context)
         self._started = self._ending = self._refused = False
@@ -112,6 +116,11 @@ class Conversation:
         with suppress(BtplugError):
             self._child.hear(self.take, self.noise)
 
+    @property
+    def _json(self) -> bool:
+        """True where the result is to be JSON; not for a --json of the plugin's own."""
+        return self._host.json or self._host.stream.kept
+
     def take(self, frame: Frame) -> None:
         """Do what one frame asks for.
 
@@ -120,8 +129,12 @@ class Conversation:
         """
         if frame.kind is Kind.RESULT:
             self._result(frame.body)
+        elif frame.kind is Kind.TABLE:
+            if not self._ending:
+                out = None if self._json else self._host.out
+                self._drawing.table(_fields(frame), out)
         elif frame.kind is Kind.OUTPUT:
-            self._print(frame.body, error=frame.id != 1)
+            self._print(frame.body, "stdout" if frame.id == 1 else "stderr")
         elif frame.kind is Kind.STARTED:
             if self._started:
                 raise BadFrame("a second sign that it has started")
@@ -135,8 +148,8 @@ class Conversation:
         elif frame.kind is Kind.PROGRESS:
             self._drawing.progress(_fields(frame))
         elif frame.kind is Kind.ASK:
-            answer = self._drawing.answer(_fields(frame))
-            body = dumps(answer).encode()
+            told = {} if self._ending else self._drawing.answer(_fields(frame))
+            body = dumps(told).encode()
             self._child.post(Frame(Kind.ANSWER, body, id=frame.id))
         else:
             self._broker().take(frame)
@@ -154,8 +167,8 @@ class Conversation:
         host = self._host
         if self._refused:
             return
-        if not host.json:
-            self._write(host.out, data)
+        if not self._json:
+            self._write(host.out, data, "result")
             return
         self._line += data
         if b"\n" in data:
@@ -163,45 +176,50 @@ class Conversation:
             self._line = bytearray(rest)
             for line in lines:
                 _check(line)
-            self._write(host.out, b"".join(line + b"\n" for line in lines))
+            text = b"".join(line + b"\n" for line in lines)
+            self._write(host.out, text, "result")
         elif len(self._line) > _LONGEST:
             raise PluginFailed(
                 f"found a result of more than {_LONGEST:,} bytes in one line of JSON",
                 fix="yield it in rows, or write it into a file",
             )
 
-    def _print(self, data: bytes, *, error: bool) -> None:
-        stream = sys.stderr if error else sys.stdout
+    def _print(self, data: bytes, source: str) -> None:
+        stream = sys.stdout if source == "stdout" else sys.stderr
         if stream is not None:
             with suppress(ValueError):
-                self._write(stream, data)
+                self._write(stream, data, source)
 
-    def _write(self, out: Any, data: bytes) -> None:  # a text stream, or its stand-in
+    # out: a text stream, or its stand-in
+    def _write(self, out: Any, data: bytes, source: str) -> None:
         if not self._ending:
-            self._write_all(out, data)
+            self._write_all(out, data, source)
             return
         for start in range(0, len(data), _PIECE):
             # A second signal is not to be needed where nobody reads any more.
             if is_stuck(out):
                 return
-            self._write_all(out, data[start : start + _PIECE])
+            self._write_all(out, data[start : start + _PIECE], source)
 
-    def _write_all(self, out: Any, data: bytes) -> None:
+    def _write_all(self, out: Any, data: bytes, source: str) -> None:
         binary = getattr(out, "buffer", None)
         if binary is not None and not out.isatty():
             out.flush()
             binary.write(data)
         else:
-            out.write(escape(data.decode("utf-8", "backslashreplace"), keep="\n\t"))
+            # A character may be cut where a frame ends.
+            text = self._decoders[source].decode(data)
+            out.write(escape(text, keep="\n\t"))
         out.flush()
 
     def noise(self, data: bytes) -> None:
         """Show what the process prints past its channel."""
-        self._print(data, error=True)
+        self._print(data, "noise")
 
     def _log(self, told: dict[str, Any]) -> None:
         if told.get("give_back"):
-            self._host.stream.give_back()
+            if not self._host.json:
+                self._host.stream.give_back()
         elif "warning" in told:
             warn(self._error(told["warning"]), json=self._host.json_errors)
         elif isinstance(told.get("level"), int):

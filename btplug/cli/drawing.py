@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, TextIO
 
+import click
+
+from btplug._confine.frames import BadFrame
 from btplug.errors import UsageError
+from btplug.logs import escape
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -47,10 +53,10 @@ class Drawing:
             total = told.get("total")
             total = total if isinstance(total, int) and total >= 0 else None
             self._done = 0
-            items = iter(range(1 << 40))
             label = text_of(told, "label")
-            drawn = self._context.progress(items, label=label, total=total)
+            drawn = self._context.progress(count(), label=label, total=total)
             self._progress = _through(drawn)
+            next(self._progress)  # as it is while the first item is worked on
         elif self._progress is not None and isinstance(told.get("done"), int):
             for _ in range(min(told["done"] - self._done, _MOST)):
                 next(self._progress, None)
@@ -58,9 +64,35 @@ class Drawing:
         else:
             self._end_progress()
 
+    def table(self, told: dict[str, Any], out: TextIO | None) -> None:
+        """Draw a part of the result.
+
+        Args:
+            out: None: where no table may be.
+
+        Raises:
+            BadFrame: It is no table, or none may be there.
+        """
+        from btplug.cli.output import show_table
+
+        match told.get("table"):
+            case [list(cells), list(numeric), bool(header)] if (
+                out is not None
+                and cells
+                and numeric
+                and all(type(right) is bool for right in numeric)
+                and all(_is_row(row, len(numeric)) for row in cells)
+            ):
+                shown = [[escape(cell) for cell in row] for row in cells]
+                show_table(shown, numeric, header, out)
+            case _:
+                raise BadFrame("a table that is none")
+
     def answer(self, told: dict[str, Any]) -> dict[str, object]:
         """Ask, and return the answer; nothing where nobody gave one."""
         question, default = text_of(told, "question"), told.get("default")
+        if "read" in told:
+            return _typed(told["read"], question, echo=bool(told.get("echo")))
         with suppress(UsageError):
             if told.get("confirm"):
                 known = default if isinstance(default, bool) else None
@@ -74,6 +106,25 @@ class Drawing:
 def _through(items: Iterator[int]) -> Generator[int, None, None]:
     """Yield from *items*, which need not be a generator that can be closed."""
     yield from items
+
+
+def _typed(what: object, question: str, *, echo: bool) -> dict[str, object]:
+    """Read what is typed on the terminal: a line, a hidden one or a key."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return {}
+    if what == "line":
+        data = sys.stdin.buffer.readline()
+        return {"answer": data.decode(errors="surrogateescape")} if data else {}
+    with suppress(EOFError):
+        if what == "key":
+            return {"answer": click.getchar(echo=echo)}
+        return {"answer": click.termui.hidden_prompt_func(escape(question))}
+    return {}
+
+
+def _is_row(row: Any, length: int) -> bool:
+    wide = isinstance(row, list) and len(row) == length
+    return wide and all(isinstance(cell, str) for cell in row)
 
 
 def text_of(told: dict[str, Any], key: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from btplug._folders import Observation
     from btplug._index import Listing
+    from btplug.cli.made import Made
     from btplug.context import Context
     from btplug.registry import CLIPluginRegistry, TransportPluginRegistry
     from btplug.sandbox import Child
@@ -68,6 +69,7 @@ class Host:
         self.reached: list[str] = []
         self.told_project = False
         self.child: Child | None = None  # of a plugin that is confined
+        self.made: list[Made] = []  # files for it to write
         self._found: dict[str, Manifest] = {}
         self._unknown: dict[str, tuple[tuple[str, ...], Observation]] = {}
 
@@ -268,6 +270,8 @@ class Host:
         """End the child, if there is one; again where a signal broke in."""
         if self.child is not None:
             self.child.end()
+        while self.made:
+            self.made.pop().remove_unopened()
 
     def stop(self, *, lasting: bool, failed: bool) -> int:
         """Shut everything down; return the exit code of the plugin's own failure.

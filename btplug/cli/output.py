@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -223,9 +222,21 @@ def show_rows(
     table += [[cell(row.get(name)) for name in names] for row in rows]
     if not names:
         return
+    # In a confined child, whose host has the terminal.
+    far = getattr(out, "draw", None)
+    if far is None or not far(table, numeric, header):
+        show_table(table, numeric, header, out)
+
+
+def show_table(
+    table: list[list[str]], numeric: list[bool], header: bool, out: TextIO
+) -> None:
+    """Draw cells, of which none has a control character."""
     widths = [max(map(width, column)) for column in zip(*table, strict=True)]
     if out.isatty() and _has_room(widths):
-        _draw(table, numeric, header, out)
+        from btplug.cli.screen import draw
+
+        draw(table, numeric, header, out)
         out.flush()
         return
     for cells in table:
@@ -246,24 +257,6 @@ def _has_room(widths: list[int]) -> bool:
 
     least = sum(min(wide, 8) + 2 for wide in widths)
     return least <= get_terminal_size().columns
-
-
-def _draw(
-    table: list[list[str]], numeric: list[bool], header: bool, out: TextIO
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    style = "" if os.environ.get("NO_COLOR") else "bold"
-    drawn = Table(box=None, show_header=header, pad_edge=False, header_style=style)
-    for index, right in enumerate(numeric):
-        head = Text(table[0][index]) if header else ""
-        justify: Any = "right" if right else "left"
-        drawn.add_column(head, justify=justify, overflow="fold")
-    for cells in table[1:] if header else table:
-        drawn.add_row(*map(Text, cells))
-    Console(file=out, highlight=False).print(drawn)
 
 
 def _is_number(value: object) -> bool:

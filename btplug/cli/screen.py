@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -52,6 +53,25 @@ class Terminal(Screen):
             return super().confirm(question, default)
         with _answers(question):
             return click.confirm(escape(question), default=default, err=True)
+
+
+def draw(
+    table: list[list[str]], numeric: list[bool], header: bool, out: TextIO
+) -> None:
+    """Draw a table as wide as the terminal; cells are folded."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    style = "" if os.environ.get("NO_COLOR") else "bold"
+    drawn = Table(box=None, show_header=header, pad_edge=False, header_style=style)
+    for index, right in enumerate(numeric):
+        head = Text(table[0][index]) if header else ""
+        justify: Any = "right" if right else "left"
+        drawn.add_column(head, justify=justify, overflow="fold")
+    for cells in table[1:] if header else table:
+        drawn.add_row(*map(Text, cells))
+    Console(file=out, highlight=False).print(drawn)
 
 
 @contextmanager

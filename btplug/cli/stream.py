@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from btplug.errors import Terminated
 
@@ -32,6 +33,11 @@ class ResultStream:
         self.out: TextIO = sys.stdout
         self._printed: TextIO | None = None
 
+    @property
+    def kept(self) -> bool:
+        """True while prints are kept away from the results."""
+        return self._printed is not None
+
     def keep(self) -> None:
         """Send to stderr what anybody prints from here on, from C code as well."""
         if self._printed is not None:
@@ -45,18 +51,56 @@ class ResultStream:
                     errors="backslashreplace",
                 )  # fmt: skip
                 os.dup2(2, 1)
-        sys.stdout = sys.stderr
+        sys.stdout = _named(sys.stderr)
 
     def give_back(self) -> None:
         """Let prints reach stdout again."""
         if self._printed is None:
             return
+        sys.stdout.flush()
         sys.stdout, self._printed = self._printed, None
         if self.out is not sys.stdout:
             kept, self.out = self.out, sys.stdout
             kept.flush()
             os.dup2(kept.fileno(), 1)
             kept.close()
+
+
+_NAME = b"btplug: printed: "
+
+
+def _named(errors: TextIO) -> TextIO:
+    """Return what stands for stdout: lines that say on *errors* that they are noise."""
+    if not hasattr(errors, "buffer"):
+        return errors
+    raw = io.BufferedWriter(_Named(errors))
+    return io.TextIOWrapper(
+        raw, errors.encoding, "backslashreplace", line_buffering=True
+    )
+
+
+class _Named(io.RawIOBase):
+    def __init__(self, errors: TextIO) -> None:
+        self._errors, self._begins = errors, True
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._errors.fileno()
+
+    def isatty(self) -> bool:
+        return self._errors.isatty()
+
+    def write(self, data: Any) -> int:  # any buffer
+        text = bytes(data)
+        named = text[:-1].replace(b"\n", b"\n" + _NAME) + text[-1:]
+        if text:
+            self._errors.flush()
+            self._errors.buffer.write(_NAME + named if self._begins else named)
+            self._errors.buffer.flush()
+            self._begins = text.endswith(b"\n")
+        return len(text)
 
 
 def is_stuck(stream: TextIO) -> bool:

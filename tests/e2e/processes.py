@@ -114,6 +114,13 @@ class Terminal:
         if not stat.exists():
             time.sleep(0.3)  # not Linux: as good as it gets
 
+    def wait_for_keys(self, seconds=20):
+        """Return once a single key is read: what is typed before is thrown away."""
+        until = time.monotonic() + seconds
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            assert time.monotonic() < until, self.text
+            time.sleep(0.005)
+
     def type(self, text):
         os.write(self.fd, text.encode())
 

@@ -28,6 +28,38 @@ WARNING = (
 )
 
 
+def test_a_transport_that_is_not_lent_says_why_and_what_to_do(
+    btplug, command, transport, tmp_path
+):
+    transport("wire")
+    execute = """
+    try:
+        self.context.transports["wire"].health()
+    except btplug.TransportError as exc:
+        print(exc.what)
+    peer = btplug.Peer("wire://x")
+    return self.context.transport_for(peer).send(peer, btplug.Message()).text()
+    """
+    network = "{network: any}"
+    command(
+        "it",
+        execute,
+        where=tmp_path / "there",
+        transports="[wire]",
+        permissions=network,
+    )
+
+    done = btplug("--plugin-dir", "there", "run", "it")
+
+    why = "the transport 'wire' is not lent to a confined plugin: wire does not check addresses"
+    assert (done.returncode, done.stdout) == (5, f"{why}\n")
+    assert done.stderr.startswith(f"btplug: error: {why}\n")
+    assert done.stderr.endswith(
+        "  fix:   use a transport that can check addresses, or let the plugin run in "
+        "btplug's own process, unconfined: btplug trust --in-process it\n"
+    )
+
+
 def test_a_transport_that_fails_is_one_warning_with_its_cause_where_it_is_not_needed(
     btplug, command, bad
 ):

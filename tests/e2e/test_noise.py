@@ -36,6 +36,20 @@ def test_what_a_plugin_prints_never_gets_into_the_json(where, words, btplug, com
     assert done.stderr.count("NOISE") in (3, 6)
 
 
+@pytest.mark.parametrize("mode", [[], ["--in-process"]])
+def test_each_line_that_is_printed_says_so(mode, btplug, command, tmp_path):
+    command(
+        "it", 'print("é\\nb")\nprint("c", end="")\nreturn {"a": 1}', top="print('x')",
+        shutdown='print("last")', where=tmp_path / "there",
+    )  # fmt: skip
+
+    done = btplug(*mode, "--plugin-dir", "there", "run", "it", "--json")
+
+    assert done.stdout == '{"a": 1}\n'
+    lines = ["x", "é", "b", "clast"]
+    assert done.stderr == "".join(f"btplug: printed: {line}\n" for line in lines)
+
+
 @pytest.mark.parametrize(
     "parts", [{"top": NOISE}, {"initialize": NOISE}, {"shutdown": NOISE}]
 )

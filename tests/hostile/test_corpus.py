@@ -62,6 +62,22 @@ def test_its_stdout_is_json_or_nothing(case, corpus):
     assert done.left == []
 
 
+@pytest.mark.parametrize("words", [["--json"], []])
+def test_what_a_plugin_patches_it_patches_for_itself(words, corpus):
+    done = corpus.run("run", *words, "p20-patches-everything")
+
+    assert (done.code, done.out) == (0, b'{"a": "fine"}\n' if words else b"a\nfine\n")
+    assert "so far" in done.errors
+
+
+def test_a_plugin_cannot_say_that_the_json_is_its_own(corpus):
+    done = corpus.run("run", "--json", "q23-lies-about-json")
+
+    assert (done.code, done.out) == (1, b"")
+    assert "no JSON\n" in done.errors
+    assert "found a result that is no JSON for every reader" in done.errors
+
+
 @pytest.mark.parametrize("mode", "SI")
 @pytest.mark.parametrize("case", NO_JSON, ids=lambda case: case.name)
 def test_a_result_that_is_no_json_is_named_by_place_and_type(case, mode, corpus):

@@ -7,7 +7,8 @@ import sys
 json.dumps = json.loads = lambda *args, **more: "patched"
 builtins.print = builtins.len = lambda *args, **more: 7
 signal.signal = lambda *args: None
-sys.modules["btplug.errors"] = None
+json.JSONDecoder = json.JSONEncoder = None
+sys.modules["btplug.errors"] = sys.modules["json"] = None
 
 
 class Plugin(btplug.CLIPlugin):
@@ -17,7 +18,10 @@ class Plugin(btplug.CLIPlugin):
         pass
 
     def execute(self, data=None):
-        return "fine"
+        assert len("four") == 7
+        self.context.logger.warning("so far")
+        with self.context.status("looking"):
+            yield {"a": "fine"}
 
     def shutdown(self):
         print("was shut down")

@@ -1,0 +1,180 @@
+"""The files that a confined plugin is to write, and what it is told where it may not."""
+
+import os
+import stat
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="nothing confines a plugin here"
+)
+WRITE = "{write: [arguments]}"
+OUT = """
+@click.argument("words", nargs=-1)
+@click.option("--out")
+def execute(self, data=None, *, words, out):
+    with open(out or words[0], "w") as file:
+        file.write("written")
+"""
+IDLE = """
+@click.argument("words", nargs=-1)
+@click.option("--out")
+@click.option("--fail", is_flag=True)
+def execute(self, data=None, *, words, out, fail):
+    if fail:
+        raise ValueError("failed")
+    return "left alone"
+"""
+
+
+@pytest.fixture
+def there(command, tmp_path):
+    """Write a command where nothing but the command line consents to it."""
+
+    def write(execute, permissions=WRITE):
+        command(
+            "it", execute, where=tmp_path / "there", top="import click",
+            permissions=permissions,
+        )  # fmt: skip
+
+    return write
+
+
+@pytest.fixture
+def run_it(btplug):
+    return lambda *words, **env: btplug("--plugin-dir", "there", "run", "it", *words)
+
+
+@pytest.mark.parametrize(
+    "words", [["./out.csv"], ["--out", "./out.csv"], ["--out=./out.csv"], ["../{}/out.csv"]]
+)  # fmt: skip
+def test_a_new_file_that_is_named_with_its_folder_is_written(
+    words, there, run_it, tmp_path
+):
+    there(OUT)
+
+    done = run_it(*(word.format(tmp_path.name) for word in words))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out.csv").read_text() == "written"
+
+
+def test_a_new_file_has_the_mode_of_any_other(there, run_it, tmp_path):
+    there(OUT)
+    before = os.umask(0o027)
+    try:
+        run_it("./out.csv")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == 0o640
+
+
+def test_a_file_that_is_there_is_written_whatever_it_is_called(there, run_it, tmp_path):
+    there(OUT)
+    (tmp_path / "out").write_text("before, and longer")
+
+    assert run_it("out").returncode == 0
+    assert (tmp_path / "out").read_text() == "written"
+
+
+def test_a_file_that_was_opened_stays_though_it_is_empty(there, run_it, tmp_path):
+    there(OUT.replace('"written"', '""'))
+
+    assert run_it("./out.csv").returncode == 0
+    assert (tmp_path / "out.csv").read_text() == ""
+
+
+WORDS = ["./one.csv", "two.csv", "three", "--out=./four.csv", "http://a/b", "a/b/c"]
+
+
+@pytest.mark.parametrize("more", [[], ["--fail"], ["--wrong-option"]])
+@pytest.mark.parametrize("where", ["there", "disabled"])
+def test_no_word_leaves_a_file_that_nobody_opened(
+    more, where, there, run_it, btplug, tmp_path
+):
+    there(IDLE)
+    if where == "disabled":
+        btplug("--plugin-dir", "there", "disable", "it")
+    before = {*os.listdir(tmp_path)}
+
+    done = run_it(*WORDS, *more)
+
+    assert {*os.listdir(tmp_path)} == before
+    assert done.returncode == (4 if where == "disabled" else 2 if "--wrong-option" in more else len(more))  # fmt: skip
+
+
+def test_only_a_word_with_a_folder_is_made(there, run_it):
+    # Whether a path exists is no secret from a confined plugin.
+    there(IDLE.replace('"left alone"', '" ".join(filter(os.path.exists, words))'))
+
+    assert run_it(*WORDS).stdout == "./one.csv\n"
+
+
+def test_without_the_permission_nothing_is_made(there, run_it, tmp_path):
+    there(OUT, "{write: []}")
+
+    done = run_it("./out.csv")
+
+    assert done.returncode == 1
+    assert not (tmp_path / "out.csv").exists()
+    assert done.stderr.endswith(
+        "  fix:   a confined plugin writes what its command line names, a new file with "
+        "its folder: name ./out.csv there, and have 'permissions: {write: "
+        "[arguments]}' in its config.yaml\n"
+    )
+
+
+@pytest.mark.parametrize("path", [".ssh/authorized_keys", ".bittensor/x", "btplug/trust/x"])  # fmt: skip
+def test_nothing_is_made_beside_keys(path, there, run_it, fence):
+    there(OUT)
+    (fence / path).parent.mkdir(parents=True, exist_ok=True)
+
+    assert run_it(f"~/{path}").returncode == 1
+    assert not (fence / path).exists()
+
+
+def test_a_link_that_leads_nowhere_is_no_new_file(there, run_it, tmp_path):
+    there(OUT)
+    (tmp_path / "link").symlink_to("elsewhere")
+
+    assert run_it("./link").returncode == 1
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_of_a_bare_name_is_refused_with_how_to_name_it(there, run_it):
+    there(OUT)
+
+    done = run_it("out.csv")
+
+    assert done.returncode == 1
+    assert "PermissionError: [Errno 13] Permission denied: 'out.csv'\n" in done.stderr
+    assert done.stderr.endswith(
+        "  fix:   a confined plugin writes what its command line names, a new file with "
+        "its folder: name ./out.csv there\n"
+    )
+
+
+def test_a_file_that_may_not_be_read_is_refused_with_what_to_do(
+    there, run_it, tmp_path
+):
+    there("return open('secret').read()")
+    (tmp_path / "secret").write_text("x")
+
+    done = run_it()
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "  fix:   a confined plugin reads what its command line names: name secret "
+        "there, or below 'permissions: read:' in its config.yaml\n"
+    )
+
+
+def test_a_file_that_click_opens_is_refused_with_what_to_do(there, run_it):
+    there("@click.argument('out', type=click.File('w', lazy=False))\ndef execute(self, data=None, *, out): pass")  # fmt: skip
+
+    done = run_it("out.csv")
+
+    assert done.returncode == 2
+    assert "'out.csv': Permission denied\n  fix:   a confined plugin " in done.stderr
