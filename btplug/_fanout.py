@@ -138,10 +138,8 @@ class Fanout:
             error = worker.exception()
         elif not self._closed:
             error = RuntimeError("the iterable of peers was cancelled, by itself")
-        if error is not None:
-            # Only what the caller gave raises here: the iterable of peers. Who has a
-            # turn already keeps it.
-            self._error = self._error or error
+        # Only that raises here; who has a turn already keeps it.
+        self._error = self._error or error
         if not self._workers and self._timer is not None:
             self._timer.cancel()
         self._notify()
