@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from btplug.dialects._ss58 import hotkey_of
 from btplug.errors import (
     BadReply,
     BtplugError,
@@ -36,7 +37,7 @@ class Door:
         deny: Claimed hotkeys that may not.
 
     Raises:
-        ConfigError: No dialect is given.
+        ConfigError: No dialect is given, or what is no hotkey.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Door:
         logger: logging.Logger,
     ) -> None:
         self.spoken = {dialect.name: dialect for dialect in dialects}
+        _check("allow", allow)
+        _check("deny", deny)
         self._allow, self._deny, self._logger = allow, deny, logger
         if not self.spoken:
             raise ConfigError(
@@ -95,6 +98,20 @@ class Door:
     def _refusal(self, exc: BtplugError, request: Request) -> Refusal:
         self._logger.debug("refused a request of %s: %s", request.address, exc.what)
         return Refusal(_status(exc))
+
+
+def _check(name: str, given: object) -> None:
+    """Refuse names that nobody can have, where a container tells what it holds."""
+    if isinstance(given, (frozenset, set, list, tuple)):
+        wrong = [one for one in given if hotkey_of(str(one)) is None]
+    else:
+        wrong = [given] if isinstance(given, str) else []
+    if wrong:
+        raise ConfigError(
+            f"found {wrong[0]!r:.80} in the list {name!r}, "
+            "expected ss58 addresses of hotkeys",
+            fix="correct it: no request comes from a hotkey of that name",
+        )
 
 
 def _name(head: Request) -> str:

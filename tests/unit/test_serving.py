@@ -704,6 +704,22 @@ def test_a_server_of_no_dialect_is_refused():
         application(echo, dialects=[])
 
 
+@pytest.mark.parametrize("name", ["allow", "deny"])
+@pytest.mark.parametrize("kind", [frozenset, set, list, tuple])
+@pytest.mark.parametrize("wrong", [ALICE.hotkey[:-1], f" {ALICE.hotkey}", "", 5])
+def test_a_list_that_names_no_hotkey_is_refused(name, kind, wrong):
+    """Who mistypes one would let nobody in, or everybody."""
+    lists = {name: kind([ALICE.hotkey, wrong])}
+
+    with pytest.raises(ConfigError) as caught:
+        application(echo, dialects=[create("none")], **lists)
+
+    assert caught.value.what == (
+        f"found {wrong!r} in the list {name!r}, expected ss58 addresses of hotkeys"
+    )
+    assert caught.value.fix == "correct it: no request comes from a hotkey of that name"
+
+
 # -- Nothing of a request is in an error
 
 MARK = "Zq7"  # in everything a request says, and in no text of ours
