@@ -64,7 +64,7 @@ class Door:
             now_ns: Unix time in nanoseconds at which they arrived.
 
         Raises:
-            Refusal: They are not, or its sender is denied.
+            Refusal: They are not, or its sender is denied, or not allowed.
         """
         name = _name(head)
         dialect = self.spoken.get(name)
@@ -76,8 +76,11 @@ class Door:
             raise self._refusal(exc, head) from exc
         claim = _CLAIMS.get(name)
         # An address has one spelling here: what is claimed is what will be verified.
-        if claim and head.message.header(claim) in self._deny:
+        claimed = head.message.header(claim) if claim else None
+        if claimed is not None and claimed in self._deny:
             raise Refusal(403)
+        # Whoever made up keys would fill the memory of what was accepted, too.
+        self._check_allowed(claimed)
         return dialect
 
     def incoming(self, dialect: Dialect, request: Request, now_ns: int) -> Request:
@@ -90,10 +93,12 @@ class Door:
             found = dialect.incoming(request, now_ns)
         except _REFUSED as exc:
             raise self._refusal(exc, request) from exc
-        hotkey = found.hotkey
+        self._check_allowed(found.hotkey)
+        return found
+
+    def _check_allowed(self, hotkey: str | None) -> None:
         if self._allow is not None and (hotkey is None or hotkey not in self._allow):
             raise Refusal(403)
-        return found
 
     def _refusal(self, exc: BtplugError, request: Request) -> Refusal:
         self._logger.debug("refused a request of %s: %s", request.address, exc.what)
