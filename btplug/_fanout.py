@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from btplug._retry import TRIES, pause
 from btplug.errors import UsageError
-from btplug.message import Message
+from btplug.message import Message, Peer, Reply
 from btplug.outcome import Failure, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
     from typing import Protocol
-
-    from btplug.message import Peer, Reply
 
     class Send(Protocol):
         """The async send of a transport."""
@@ -39,6 +37,7 @@ _GRACE = 0.25
 # Where neither the peer nor the whole has a limit: what a peer may have us wait.
 _PATIENCE = 12.0  # seconds
 _NEVER = float("inf")
+_LAST = object()
 
 
 class Fanout:
@@ -65,7 +64,7 @@ class Fanout:
                     f"found {name}={value!r}, expected seconds above 0",
                     fix="leave it out for none of its own",
                 )
-        if limit < 1:
+        if not limit >= 1:
             raise UsageError(
                 f"found limit={limit!r}, expected 1 or more",
                 fix="say how many peers may have their turn at once",
@@ -74,6 +73,7 @@ class Fanout:
         self._timeout, self._deadline, self._limit = timeout, deadline, limit
         self._tries = TRIES if repeatable else 1
         self._peers = _Turns(peers)
+        self.later = isinstance(peers, AsyncIterable)  # so they need their own loop
         self._done: deque[Outcome] = deque()
         self._ends: dict[asyncio.Task[None], float] = {}
         self._workers: set[asyncio.Task[None]] = set()
@@ -133,10 +133,13 @@ class Fanout:
     def _ended(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         self._ends.pop(worker, None)
-        if not worker.cancelled() and (error := worker.exception()) is not None:
-            # Only what the caller gave raises here: the iterable of peers.
-            self._error = self._error or error
-            self.abort()
+        error: BaseException | None = None
+        if not worker.cancelled():
+            error = worker.exception()
+        elif not self._closed:
+            error = RuntimeError("the iterable of peers was cancelled, by itself")
+        # Only that raises here; who has a turn already keeps it.
+        self._error = self._error or error
         if not self._workers and self._timer is not None:
             self._timer.cancel()
         self._notify()
@@ -178,14 +181,21 @@ class Fanout:
         while True:
             tries += 1
             reply, failure = None, None
-            self._ends[me] = end + _GRACE
+            # Without a limit of its own it knows none that it could keep.
+            self._ends[me] = end + (_GRACE if self._timeout is not None else 0)
             try:
                 reply = await self._once(peer, end, tries)
+                if not isinstance(reply, Reply):
+                    kind, reply = type(reply).__name__, None
+                    raise TypeError(f"found a {kind} as reply, expected a Reply")
             except asyncio.CancelledError:
-                if self._ends.get(me) != -1.0:
+                if self._ends.get(me) == -1.0:
+                    me.uncancel()
+                    failure = self._late(end - began, peer, sent=True)
+                elif me.cancelling():
                     raise
-                me.uncancel()
-                failure = self._late(end - began, peer, sent=True)
+                else:
+                    failure = Failure.of(RuntimeError("it was cancelled, by itself"))
             except Exception as exc:
                 failure = Failure.of(exc)
             self._ends.pop(me, None)
@@ -231,7 +241,7 @@ class _Turns:
     """Peers with their positions, one at a time, from an iterable of either kind.
 
     Attributes:
-        empty: The last was given out.
+        empty: No more are given out.
     """
 
     def __init__(self, peers: Peers) -> None:
@@ -253,7 +263,10 @@ class _Turns:
         if self._later is not None:
             return await self._next_later(self._later)
         assert self._iterator is not None
-        return self._given(next(self._iterator, None))
+        if self.empty:
+            return None
+        self.empty = True  # as it is where this raises
+        return self._given(next(self._iterator, _LAST))
 
     async def _next_later(self, later: AsyncIterator[Peer]) -> tuple[int, Peer] | None:
         if self._lock is None:
@@ -261,20 +274,27 @@ class _Turns:
         async with self._lock:
             if self.empty:
                 return None
-            step = anext(later, None)
+            self.empty = True
+            step = anext(later, _LAST)
             if self._loop is asyncio.get_running_loop():
                 return self._given(await step)
             assert self._loop is not None
 
-            async def far() -> Peer | None:
+            async def far() -> object:
                 return await step
 
             future = asyncio.run_coroutine_threadsafe(far(), self._loop)
             return self._given(await asyncio.wrap_future(future))
 
-    def _given(self, peer: Peer | None) -> tuple[int, Peer] | None:
-        if peer is None:
-            self.empty = True
+    def _given(self, peer: object) -> tuple[int, Peer] | None:
+        if peer is _LAST:
             return None
+        if not isinstance(peer, Peer):
+            raise UsageError(
+                f"found a {type(peer).__name__} after {self._count:,} peers, "
+                "expected a Peer",
+                fix="make one of a text with Peer.parse(text)",
+            )
+        self.empty = False
         self._count += 1
         return self._count - 1, peer

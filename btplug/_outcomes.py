@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from btplug.errors import UsageError
+
 if TYPE_CHECKING:
     from btplug._fanout import Fanout
     from btplug._loop import HomeLoop
@@ -54,6 +56,15 @@ class AsyncOutcomes(_Held):
 
 class Outcomes(_Held):
     """For ``for``; leaving its ``with`` cancels what is open."""
+
+    def __init__(self, fanout: Fanout, home: HomeLoop) -> None:
+        super().__init__(fanout, home)
+        if fanout.later:
+            # The loop that would have to give them waits for the outcomes.
+            raise UsageError(
+                "found an async iterable of peers in send_many, expected a sync one",
+                fix="read the outcomes of asend_many in a coroutine",
+            )
 
     def __iter__(self) -> Outcomes:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from btplug.dialects._ss58 import hotkey_of
 from btplug.errors import (
     BadReply,
     BtplugError,
@@ -36,7 +37,7 @@ class Door:
         deny: Claimed hotkeys that may not.
 
     Raises:
-        ConfigError: No dialect is given.
+        ConfigError: No dialect is given, or what is no hotkey.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Door:
         logger: logging.Logger,
     ) -> None:
         self.spoken = {dialect.name: dialect for dialect in dialects}
+        _check("allow", allow)
+        _check("deny", deny)
         self._allow, self._deny, self._logger = allow, deny, logger
         if not self.spoken:
             raise ConfigError(
@@ -61,7 +64,7 @@ class Door:
             now_ns: Unix time in nanoseconds at which they arrived.
 
         Raises:
-            Refusal: They are not, or its sender is denied.
+            Refusal: They are not, or its sender is denied, or not allowed.
         """
         name = _name(head)
         dialect = self.spoken.get(name)
@@ -73,8 +76,11 @@ class Door:
             raise self._refusal(exc, head) from exc
         claim = _CLAIMS.get(name)
         # An address has one spelling here: what is claimed is what will be verified.
-        if claim and head.message.header(claim) in self._deny:
+        claimed = head.message.header(claim) if claim else None
+        if claimed is not None and claimed in self._deny:
             raise Refusal(403)
+        # Whoever made up keys would fill the memory of what was accepted, too.
+        self._check_allowed(claimed)
         return dialect
 
     def incoming(self, dialect: Dialect, request: Request, now_ns: int) -> Request:
@@ -87,14 +93,30 @@ class Door:
             found = dialect.incoming(request, now_ns)
         except _REFUSED as exc:
             raise self._refusal(exc, request) from exc
-        hotkey = found.hotkey
+        self._check_allowed(found.hotkey)
+        return found
+
+    def _check_allowed(self, hotkey: str | None) -> None:
         if self._allow is not None and (hotkey is None or hotkey not in self._allow):
             raise Refusal(403)
-        return found
 
     def _refusal(self, exc: BtplugError, request: Request) -> Refusal:
         self._logger.debug("refused a request of %s: %s", request.address, exc.what)
         return Refusal(_status(exc))
+
+
+def _check(name: str, given: object) -> None:
+    """Refuse names that nobody can have, where a container tells what it holds."""
+    if isinstance(given, (frozenset, set, list, tuple)):
+        wrong = [one for one in given if hotkey_of(str(one)) is None]
+    else:
+        wrong = [given] if isinstance(given, str) else []
+    if wrong:
+        raise ConfigError(
+            f"found {wrong[0]!r:.80} in the list {name!r}, "
+            "expected ss58 addresses of hotkeys",
+            fix="correct it: no request comes from a hotkey of that name",
+        )
 
 
 def _name(head: Request) -> str:

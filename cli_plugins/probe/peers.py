@@ -14,7 +14,7 @@ from btplug import Peer, UsageError
 
 from .source import EXPECTED, Source, shown, wrong
 
-# Format -> endings that tell it; with another ending it is "lines".
+# Format -> endings that tell it.
 FORMATS: dict[str, tuple[str, ...]] = {
     "lines": (),
     "csv": (".csv",),
@@ -35,7 +35,8 @@ def read_peers(
 
     Args:
         given: Each is a peer, the path of a file, or ``-`` for stdin.
-        format: A key of FORMATS, for every file; None: told by its ending.
+        format: A key of FORMATS, for every file; None: told by its ending, or by how
+            it begins.
         most: Peers in all; a file may have that many KiB.
 
     Raises:
@@ -78,8 +79,6 @@ def parse(text: str, where: str) -> Peer:
     """
     if "://" not in text and not _ADDRESS.fullmatch(text):
         fix = "name the port, and write IPv6 in brackets"
-        if text.startswith(("{", "[{")):
-            fix = "if it is JSON, pass --format json, or jsonl for one object a line"
         raise wrong(where, shown(text), EXPECTED, fix)
     try:
         return Peer.parse(text)
@@ -94,7 +93,7 @@ def _read(one: str | Peer, format: str | None, most: int) -> Iterator[Peer]:
         yield parse(one, "PEERS")
     else:
         source = Source(one, most * 1024)
-        chosen = format or _told(one)
+        chosen = format or _told(one) or _looks(source.first().strip())
         if chosen == "lines":
             yield from _of_lines(source)
             return
@@ -105,9 +104,20 @@ def _read(one: str | Peer, format: str | None, most: int) -> Iterator[Peer]:
             yield records.peer_of(record, where, parse)
 
 
-def _told(path: str) -> str:
+def _told(path: str) -> str | None:
     ending = os.path.splitext(path)[1].lower()
-    return next((n for n, ends in FORMATS.items() if ending in ends), "lines")
+    return next((n for n, ends in FORMATS.items() if ending in ends), None)
+
+
+def _looks(line: str) -> str:
+    """Return the format of what begins with *line*."""
+    if line.startswith("{"):
+        return "jsonl" if line.endswith("}") else "json"
+    # An IPv6 address begins with a bracket too.
+    if line.startswith("[") and line[1:].lstrip()[:1] in ("", "{", '"', "]"):
+        return "json"
+    names = {name.strip('" ').lower() for name in line.split(",")}
+    return "csv" if "url" in names or {"ip", "port"} <= names else "lines"
 
 
 def _of_lines(source: Source) -> Iterator[Peer]:

@@ -41,8 +41,9 @@ class ProbePlugin(CLIPlugin):
 
     PEERS are peers (http://host:port/path, host:port, hotkey@host:port; IPv6 in
     brackets), files, or - for stdin. A file has one peer a line (# begins a comment),
-    or it is CSV, JSON or JSON Lines, told by its ending or by --format, with the keys
-    url, or ip and port, and hotkey. All are read before the first is asked.
+    or it is CSV, JSON or JSON Lines, told by its ending, how it begins, or --format,
+    with the keys url, or ip and port, and hotkey. All are read before the first is
+    asked.
 
     A peer answered if its status was 200 to 299. Where it has a hotkey the request is
     signed for that one, and a server with another key refuses it; but btauth/1 and v10
@@ -62,7 +63,7 @@ class ProbePlugin(CLIPlugin):
     @click.option(
         "--format",
         type=click.Choice(list(FORMATS)),
-        help="What the files are, where an ending does not tell.",
+        help="What the files are, where neither ending nor beginning tells.",
     )
     @click.option(
         "--data",

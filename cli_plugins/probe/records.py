@@ -16,24 +16,25 @@ if TYPE_CHECKING:
 
     from .source import Source
 
-    Records = Iterator[tuple[str, Mapping[str, object]]]
+    Record = Mapping[str, object] | str
+    Records = Iterator[tuple[str, Record]]
 
 _KEYS = "url, or ip and port"
 _DEPTH = 24
 
 
-def peer_of(
-    record: Mapping[str, object], where: str, parse: Callable[[str, str], Peer]
-) -> Peer:
+def peer_of(record: Record, where: str, parse: Callable[[str, str], Peer]) -> Peer:
     """Return the peer that a record describes.
 
     Args:
         record: With ``url``, or ``ip`` and ``port``, which may stand below ``axon``;
-            and perhaps ``hotkey``.
+            and perhaps ``hotkey``. Or the peer as a text.
 
     Raises:
         UsageError: A key is missing or has a wrong value.
     """
+    if isinstance(record, str):
+        return parse(record.strip(), where)
     axon = record.get("axon")
     place = axon if isinstance(axon, Mapping) else record
     hotkey = record.get("hotkey") or place.get("hotkey") or None
@@ -87,7 +88,7 @@ def of_csv(source: Source) -> Records:
 
 
 def of_json(source: Source) -> Records:
-    """Yield the objects of a list, or the one that there is."""
+    """Yield the peers of a list, or the one that there is."""
     text = source.text()
     value = _decode(text, source.name, "for one object a line pass --format jsonl")
     if isinstance(value, Mapping):
@@ -97,7 +98,7 @@ def of_json(source: Source) -> Records:
         raise wrong(source.name, _kind(value), "a list of objects", fix)
     for number, record in enumerate(value, 1):
         where = f"{source.name}: record {number}"
-        yield where, _mapping(record, where)
+        yield where, _record(record, where)
 
 
 def of_jsonl(source: Source) -> Records:
@@ -105,7 +106,7 @@ def of_jsonl(source: Source) -> Records:
     for where, line in source.lines():
         if line.strip():
             fix = "write one object a line, or pass --format json"
-            yield where, _mapping(_decode(line, where, fix), where)
+            yield where, _record(_decode(line, where, fix), where)
 
 
 def _decode(text: str, where: str, fix: str) -> object:
@@ -118,9 +119,9 @@ def _decode(text: str, where: str, fix: str) -> object:
         raise wrong(where, f"broken JSON ({exc.__cause__})", "JSON", fix) from exc
 
 
-def _mapping(record: object, where: str) -> Mapping[str, object]:
-    if not isinstance(record, Mapping):
-        fix = f"write each peer with the keys {_KEYS}"
+def _record(record: object, where: str) -> Record:
+    if not isinstance(record, (Mapping, str)):
+        fix = f"write each peer as a text, or with the keys {_KEYS}"
         raise wrong(where, _kind(record), "an object", fix)
     return record
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import BinaryIO
 
 from btplug import UsageError
 
 EXPECTED = "a URL, host:port or hotkey@host:port"
-_LINE = 65536  # bytes; what is longer is not a list of peers
+_LINE = 65536  # characters; what is longer is no peer
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -25,7 +26,7 @@ def shown(text: str) -> str:
 
 
 class Source:
-    """A file, or stdin, of bounded size.
+    """A file, or stdin, of bounded size; it is read once.
 
     Attributes:
         name: What messages call it.
@@ -34,19 +35,37 @@ class Source:
     def __init__(self, path: str, limit: int) -> None:
         self.name = "stdin" if path == "-" else path
         self._path, self._limit = path, limit
+        self._seen: list[tuple[str, str]] = []
+        self._rest = self._read()
+
+    def first(self) -> str:
+        """Return the first line that is not empty; it is read all the same."""
+        for one in self._rest:
+            self._seen.append(one)
+            if one[1].strip():
+                return one[1]
+        return ""
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield each line with where it stands: ``file:number``."""
+        for where, line in chain(self._seen, self._rest):
+            if len(line) > _LINE:
+                found = f"a line of more than {_LINE:,} characters"
+                fix = "write one peer a line, or name the format with --format"
+                raise wrong(where, found, "a shorter one", fix)
+            yield where, line
+
+    def text(self) -> str:
+        """Return all of it; it may be one line."""
+        return "".join(line for _, line in chain(self._seen, self._rest))
+
+    def _read(self) -> Iterator[tuple[str, str]]:
         total = count = 0
         with self._opened() as file:
-            while line := self._next(file):
+            while line := self._next(file, self._limit - total + 1):
                 count += 1
                 total += len(line)
                 where = f"{self.name}:{count}"
-                if len(line) > _LINE:
-                    found = f"a line of more than {_LINE:,} bytes"
-                    fix = "write one peer a line, or name the format with --format"
-                    raise wrong(where, found, "a shorter one", fix)
                 if total > self._limit:
                     raise wrong(
                         where,
@@ -64,14 +83,9 @@ class Source:
                         where, found, "UTF-8", "save the file as UTF-8"
                     ) from exc
 
-    def text(self) -> str:
-        """Return all of it."""
-        # A line at a time has the limits and the place of what is not UTF-8.
-        return "".join(line for _, line in self.lines())
-
-    def _next(self, file: BinaryIO) -> bytes:
+    def _next(self, file: BinaryIO, most: int) -> bytes:
         try:
-            return file.readline(_LINE + 1)
+            return file.readline(most)
         except OSError as exc:
             raise wrong(
                 self.name,

@@ -101,6 +101,12 @@ class ServePlugin(CLIPlugin):
         allow: tuple[str, ...],
     ) -> tuple[Handler | Application, dict[str, object]]:
         """Return what is to be served, and what can be told of it."""
+        if key is not None and not key.strip():
+            # Of an unset variable, perhaps: it must not let everybody in.
+            raise UsageError(
+                "found an empty --key, expected wallet/hotkey, a hotkey file or //Name",
+                fix="name the key, or leave --key out to answer whoever asks",
+            )
         names = names or (("btauth/1",) if key else ())
         signed = [name for name in names if name != "none"]
         if signed and not key:

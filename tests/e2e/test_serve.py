@@ -152,6 +152,13 @@ def test_a_second_signal_ends_at_once(start):
         (["echo", "--port", "70000"], 2, "70000 is not in the range"),
         (["echo", "--host", "192.0.2.1"], 5, "cannot listen there"),
         (["echo", "--key", "alice"], 4, "found the key 'alice', expected //Name"),
+        (["echo", "--key", ""], 2, "found an empty --key, expected wallet/hotkey"),
+        (["echo", "--key", " ", "--dialect", "none"], 2, "found an empty --key"),
+        (
+            ["echo", "--key", "//Bob", "--allow", "x"],
+            4,
+            "found 'x' in the list 'allow'",
+        ),
     ],
 )
 def test_what_cannot_be_served_says_why(words, code, said, btplug):

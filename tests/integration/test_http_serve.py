@@ -600,6 +600,45 @@ def test_trailers_are_not_headers_and_not_kept_for_ever(transport):
     assert "x-late" not in dict(seen[0])
 
 
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_a_body_behind_another_request_is_no_head(transport, kind):
+    """The reply before comes while it is under way; trailers stay no headers too."""
+    seen, go = [], threading.Event()
+
+    def handler(request):
+        seen.append(request.message)
+        assert len(seen) > 1 or go.wait(10)
+        return request.message
+
+    body = bytes(150_000)
+    ways = {
+        "length": (b"content-length: 150000", body),
+        "chunks": (
+            b"transfer-encoding: chunked",
+            b"249f0\r\n" + body + b"\r\n0\r\nx-trailer: 1\r\n\r\n",
+        ),
+    }
+    how, sent = ways[kind]
+    head = b"POST /two HTTP/1.1\r\nhost: h\r\n" + how + b"\r\n\r\n"
+    with running(transport, of_bob(handler)) as server, connected(server.url) as line:
+        line.sendall(b"GET /one HTTP/1.1\r\nhost: h\r\n\r\n" + head + sent[:100])
+        go.set()
+        assert line.recv(65536).startswith(b"HTTP/1.1 200")
+        line.sendall(sent[100:])
+        found = b""
+        while len(found) < len(body) and (piece := line.recv(65536)):
+            found += piece
+
+    assert found.startswith(b"HTTP/1.1 200")
+    assert [(one.target, len(one.body)) for one in seen] == [
+        ("/one", 0), ("/two", 150_000),
+    ]  # fmt: skip
+    assert [name for name, _ in seen[1].headers] == [
+        "host",
+        how.split(b":")[0].decode(),
+    ]
+
+
 def test_one_address_has_so_many_connections(transport):
     with running(
         transport, of_bob(echo, limits=Limits(address_connections=3))

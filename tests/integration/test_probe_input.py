@@ -68,6 +68,50 @@ def test_the_format_is_stronger_than_the_ending(read, tmp_path):
         assert read(tmp_path / "peers.txt", format=format) == PEERS[:1]
 
 
+@pytest.mark.parametrize("begins", ["", "\n\n"])
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", ["stdin", "file"])
+def test_what_no_ending_tells_is_read_as_it_begins(
+    read, tmp_path, monkeypatch, name, place, begins
+):
+    text = (begins + FILES[name].removeprefix("\ufeff")).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    (tmp_path / "peers").write_bytes(text)
+
+    assert read("-" if place == "stdin" else tmp_path / "peers") == PEERS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'["127.0.0.1:1", "{ALICE}@[::1]:1/deep"]',
+        f'[\n"127.0.0.1:1",\n{{"url": "{ALICE}@[::1]:1/deep"}}]',
+        f'"ip","port","hotkey","url"\n127.0.0.1,1,,\n,,{ALICE},http://[::1]:1/deep\n',
+        f'{{"ip": "127.0.0.1", "port": 1}}\n"{ALICE}@[::1]:1/deep"',
+    ],
+)
+def test_a_peer_in_json_may_be_a_text(read, tmp_path, text):
+    (tmp_path / "peers").write_text(text)
+
+    assert read(tmp_path / "peers") == PEERS
+
+
+def test_ipv6_at_the_begin_of_lines_is_not_taken_for_json(read, tmp_path):
+    (tmp_path / "peers").write_text("[::1]:1/a,b\n127.0.0.1:1\n")
+
+    assert [peer for peer, _ in read(tmp_path / "peers")] == [
+        "http://[::1]:1/a,b", "http://127.0.0.1:1",
+    ]  # fmt: skip
+
+
+def test_json_may_stand_in_one_line(read, tmp_path):
+    many = [{"ip": "127.0.0.1", "port": 1, "coldkey": ALICE} for _ in range(1000)]
+    (tmp_path / "peers").write_text(json.dumps(many))
+
+    assert (tmp_path / "peers").stat().st_size > 65536
+    assert read(tmp_path / "peers") == PEERS[:1] * 1000
+
+
 def test_stdin_files_and_arguments_are_read_in_the_order_given(
     probe, tmp_path, monkeypatch
 ):
@@ -90,7 +134,7 @@ def test_one_peer_alone_needs_no_list(probe):
 PEER = "a URL, host:port or hotkey@host:port"
 NAME = "name the port, and write IPv6 in brackets"
 KEYS = "url, or ip and port"
-ROW = f"write each peer with the keys {KEYS}"
+ROW = f"write each peer as a text, or with the keys {KEYS}"
 WRONG = {
     "a word": ("x", "127.0.0.1:1\nwhat\n", f"x:2: found 'what', expected {PEER}", NAME),
     "a host": ("x", "10.0.0.1", f"x:1: found '10.0.0.1', expected {PEER}", NAME),
@@ -110,14 +154,14 @@ WRONG = {
     "JSON": (
         "x",
         '{"ip": 1}',
-        f"x:1: found '{{\"ip\": 1}}', expected {PEER}",
-        "if it is JSON, pass --format json, or jsonl for one object a line",
+        f"x:1: found the keys 'ip', expected {KEYS}",
+        "name them like that; CSV has the names in its first line",
     ),
     "bytes": ("x", b"h:1\n\xff", "x:2: found byte 0xff, expected UTF-8", "save the file as UTF-8"),
     "a long line": (
         "x",
         "#" * 65537,
-        "x:1: found a line of more than 65,536 bytes, expected a shorter one",
+        "x:1: found a line of more than 65,536 characters, expected a shorter one",
         "write one peer a line, or name the format with --format",
     ),
     "a header": (
@@ -176,9 +220,9 @@ WRONG = {
     ),
     "text in a list": (
         "x.json",
-        '["h:1"]',
-        "x.json: record 1: found a text, expected an object",
-        ROW,
+        '["127.0.0.1:1", "h"]',
+        f"x.json: record 2: found 'h', expected {PEER}",
+        NAME,
     ),
     "null": ("x.jsonl", "null", "x.jsonl:1: found null, expected an object", ROW),
     "a number": (

@@ -67,6 +67,42 @@ def test_a_reply_before_the_request_was_read_is_heard(http, way):
     check(http, way, script, OKAY)
 
 
+def test_a_refusal_is_heard_whose_server_closes_on_the_rest(http, way, caplog):
+    """It closes with much unread: whoever goes on writing gets a reset for it."""
+
+    def script(line):
+        line.sock.recv(1000)
+        line.send(reply(b"too much", b"Connection: close", status="413 Too Large"))
+
+    with leaving_nothing(http, way), Hostile(script) as server:
+        for _ in range(5):
+            answer = ask(http, way, server.url, bytes(5_000_000), timeout=20)
+            assert (answer.status, answer.body) == (413, b"too much")
+
+    assert [one.getMessage() for one in caplog.records if one.name == "asyncio"] == []
+
+
+def test_chunks_that_nobody_takes_any_more_end(http):
+    """They never wait: what went wrong has to be seen without them."""
+
+    async def endless():
+        while True:
+            yield bytes(100_000)
+
+    async def stream(url):
+        async with http.astream(Peer(url), Message(), endless(), timeout=20) as found:
+            return found.head.status
+
+    def script(line):
+        line.sock.recv(1000)
+        line.reset()
+
+    with Hostile(script) as server, pytest.raises(TransportError) as caught:
+        http.context.home.run(stream(server.url))
+
+    assert caught.value.kind == "cut"
+
+
 def test_a_reply_byte_by_byte_is_the_same_reply(http, way):
     def script(line):
         line.request()

@@ -52,6 +52,10 @@ class Wire(TransportPlugin):
                 raise Cut("it ended")
             elif word == "odd":
                 raise KeyError("x")
+            elif word == "cancel":
+                raise asyncio.CancelledError
+            elif word == "nothing":
+                return None
             elif word == "busy" and self.sent.count((peer.url, message.body)) == 1:
                 return Reply(status=503, headers=(("Retry-After", rest),))
             return Reply(status=200, body=message.body)
@@ -71,6 +75,12 @@ def wire():
 
 def peers(*words):
     return [Peer(f"wire://{word}") for word in words]
+
+
+def fill(found, outcomes):
+    """Put each outcome into *found* as it comes: an error may follow."""
+    for outcome in outcomes:
+        found.append(outcome)
 
 
 def many(count, word="ok"):
@@ -97,6 +107,23 @@ def test_a_failure_loses_nothing_of_the_others(wire):
     assert by_index[1].failure.kind == "cut"
     assert by_index[2].reply.ok
     assert by_index[3].failure.delivered is False
+
+
+@pytest.mark.parametrize(
+    ("word", "what"),
+    [
+        ("cancel", "RuntimeError: it was cancelled, by itself"),
+        ("nothing", "TypeError: found a NoneType as reply, expected a Reply"),
+    ],
+)
+def test_a_turn_that_ends_as_none_should_is_a_failure_too(wire, word, what):
+    found = list(wire.send_many(peers("ok", word, "sleep-0.05"), MESSAGE))
+
+    by_index = {outcome.index: outcome for outcome in found}
+    assert by_index[0].reply.ok
+    assert (by_index[1].reply, by_index[1].failure.what) == (None, what)
+    assert by_index[1].failure.kind == "failed"
+    assert by_index[2].reply.ok
 
 
 def test_outcomes_come_as_they_complete_not_in_order(wire):
@@ -204,6 +231,90 @@ def test_what_the_iterable_of_peers_raises_comes_after_what_completed(wire):
     assert next(outcomes).reply
     with pytest.raises(ValueError, match="no more"):
         next(outcomes)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 512])
+def test_who_has_a_turn_keeps_it_where_the_iterable_of_peers_raises(wire, limit):
+    """Those who were sent the message are heard, and nobody is asked afterwards."""
+
+    def read(word):
+        if word == "wrong":
+            raise ValueError(word)
+        return Peer(f"wire://{word}")
+
+    # It could go on after its error, as a generator could not.
+    given = map(read, ["sleep-0.05", "sleep-0.06", "wrong", "ok"])
+    found = []
+    with pytest.raises(ValueError, match="wrong"):
+        fill(found, wire.send_many(given, MESSAGE, limit=limit))
+
+    assert [(one.index, one.reply.ok) for one in found] == [(0, True), (1, True)]
+    assert [url for url, _ in wire.sent] == ["wire://sleep-0.05", "wire://sleep-0.06"]
+
+
+@pytest.mark.parametrize("odd", [None, "wire://ok", 3])
+def test_what_is_no_peer_is_an_error_and_not_the_end(wire, odd):
+    found = []
+    with pytest.raises(UsageError) as caught:
+        fill(found, wire.send_many([*peers("ok"), odd, *peers("ok")], MESSAGE))
+
+    assert [outcome.reply.ok for outcome in found] == [True]
+    assert caught.value.what == (
+        f"found a {type(odd).__name__} after 1 peers, expected a Peer"
+    )
+    assert caught.value.fix == "make one of a text with Peer.parse(text)"
+
+
+@pytest.mark.parametrize("ask", ["sync", "async"])
+def test_peers_that_are_cancelled_by_themselves_are_no_silent_end(wire, ask):
+    def broken():
+        yield from peers("ok")
+        raise asyncio.CancelledError
+
+    async def later():
+        for peer in broken():
+            yield peer
+
+    async def read():
+        async for outcome in wire.asend_many(later(), MESSAGE):
+            found.append(outcome)
+
+    def run():
+        if ask == "async":
+            asyncio.run(read())
+        fill(found, wire.send_many(broken(), MESSAGE))
+
+    found = []
+    with pytest.raises(RuntimeError, match="was cancelled, by itself"):
+        run()
+    assert [outcome.reply.ok for outcome in found] == [True]
+
+
+def test_an_async_iterable_is_refused_where_its_loop_would_wait(wire):
+    async def given():
+        yield Peer("wire://ok")
+
+    async def main():
+        with pytest.raises(UsageError) as caught:
+            wire.send_many(given(), MESSAGE)
+        return caught.value
+
+    error = asyncio.run(main())
+    assert error.what == (
+        "found an async iterable of peers in send_many, expected a sync one"
+    )
+    assert error.fix == "read the outcomes of asend_many in a coroutine"
+
+
+def test_a_time_for_all_ends_who_has_no_limit_of_his_own_in_time(wire):
+    wire.send_many(peers("ok"), MESSAGE).close()  # the loop is there
+    began = time.monotonic()
+    (late,) = wire.send_many(peers("hang"), MESSAGE, deadline=0.3)
+    took = time.monotonic() - began
+
+    assert late.failure.kind == "late"
+    assert wire.timeouts == [None]
+    assert 0.3 <= took < 0.5
 
 
 @pytest.mark.parametrize("word", ["refuse", "cut"])

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btplug import Message, Reply
-from btplug.dialects import V10, BtAuth1, NoProof, create
+from btplug.dialects import V10, BtAuth1, NoProof, create, load_signer
 from btplug.errors import ConfigError
 from btplug.serving import Limits, application
 from btplug.serving._requests import TEXTS
@@ -229,6 +229,19 @@ def test_the_allow_list_is_about_verified_hotkeys():
         for k, v in stolen["headers"]
     ]
     assert status(app, **stolen) == 401
+
+
+@pytest.mark.parametrize("name", ["btauth/1", "v10"])
+def test_who_is_not_allowed_fills_no_memory(name):
+    """Keys cost nothing: many of them must not keep those out who are allowed."""
+    dialect = create(name, key=ME, limit=20)
+    app = application(echo, dialects=[dialect], allow={ALICE.hotkey})
+    for number in range(30):
+        call = Call(**signed(name, b"{}", signer=load_signer(f"//Eve//{number}")))
+        assert asyncio.run(call.run(app)).status == 403
+        assert call.received == 0
+
+    assert status(app, **signed(name, b"{}")) == 200
 
 
 def test_what_v10_does_not_allow_is_403():
@@ -702,6 +715,22 @@ def test_a_limit_that_is_none_is_refused(field, value):
 def test_a_server_of_no_dialect_is_refused():
     with pytest.raises(ConfigError, match="found no dialect to serve"):
         application(echo, dialects=[])
+
+
+@pytest.mark.parametrize("name", ["allow", "deny"])
+@pytest.mark.parametrize("kind", [frozenset, set, list, tuple])
+@pytest.mark.parametrize("wrong", [ALICE.hotkey[:-1], f" {ALICE.hotkey}", "", 5])
+def test_a_list_that_names_no_hotkey_is_refused(name, kind, wrong):
+    """Who mistypes one would let nobody in, or everybody."""
+    lists = {name: kind([ALICE.hotkey, wrong])}
+
+    with pytest.raises(ConfigError) as caught:
+        application(echo, dialects=[create("none")], **lists)
+
+    assert caught.value.what == (
+        f"found {wrong!r} in the list {name!r}, expected ss58 addresses of hotkeys"
+    )
+    assert caught.value.fix == "correct it: no request comes from a hotkey of that name"
 
 
 # -- Nothing of a request is in an error

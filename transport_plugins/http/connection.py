@@ -99,7 +99,7 @@ class Connection(Line):
                 await self._write(pieces, exchange, done)
             if chunks is not None:
                 async for chunk in chunks:
-                    if done.done():
+                    if done.done() or self.transport.is_closing():
                         break
                     exchange.total += len(chunk)
                     await self._write([chunk], exchange, done)
@@ -226,6 +226,8 @@ class Connection(Line):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._exchange is not None:
+            self._take_rest()
         self._ended(exc)
         # It holds this connection, which would live on until the garbage is collected.
         del self._parser

@@ -168,7 +168,9 @@ class Guarded(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._in_head = True
+        # Else this was the reply before the one whose body is under way.
+        if self.cycle.response_complete:
+            self._in_head = True
         self._unread = self.transport.get_write_buffer_size()
         if self.transport.is_closing() and self._unread:
             self._arm(self.limits.keep_alive, self.timeout_keep_alive_handler)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -79,12 +82,26 @@ class Line(Wire, asyncio.BufferedProtocol):
         """Write until all is with the system, or *done* says that it is over."""
         for piece in pieces:
             for part in (piece,) if len(piece) <= _PIECE else _parts(piece):
+                # What can take no more says so a step of the loop later.
+                if done.done() or self.transport.is_closing():
+                    return
                 self.transport.write(part)
                 # A server may refuse a message halfway, with a reply that can be read.
                 while self._full and not done.done():
                     await self._wait(exchange.left())
-                if done.done():
-                    return
+
+    def _take_rest(self) -> None:
+        """Take what had come before a write failed: asyncio does not look there.
+
+        A server that refuses a message halfway answers and closes.
+        """
+        line = self.transport.get_extra_info("socket")
+        if self.transport.get_extra_info("ssl_object") is not None:
+            return  # it would have to be deciphered
+        with suppress(OSError), socket.socket(fileno=os.dup(line.fileno())) as sock:
+            sock.setblocking(False)
+            while size := sock.recv_into(self._space):
+                self.buffer_updated(size)
 
     async def _wait(self, seconds: float) -> None:
         """Wait until something happens, but no longer than that."""
