@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from benchmarks.machine import facts, load
+from benchmarks.measures import FEW, Bench
 from benchmarks.report import print_head, print_row, write_json
-from benchmarks.rows import FEW, ROWS, Bench
+from benchmarks.rows import ROWS
 from benchmarks.trees import HarnessError, Skipped
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from benchmarks.rows import Result
+    from benchmarks.measures import Result
 
 _LINE = "{:<12}  {:<40}  {:<39}  {:>22}  {:>6}  {:>10}  {:>8}  {}"
 

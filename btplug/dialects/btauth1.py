@@ -124,11 +124,8 @@ class BtAuth1:
             raise _not_sent("found line breaks in the request", "none", peer)
         signature = "0x" + signer.sign(data).hex()
         if len(signature) > _LONGEST:
-            raise _not_sent(
-                f"found a signature of {len(signature):,} characters",
-                f"{_LONGEST:,} at most",
-                peer,
-            )
+            found = f"found a signature of {len(signature):,} characters"
+            raise _not_sent(found, f"{_LONGEST:,} at most", peer)
         headers: Headers = (
             (_VERSION, "1"),
             (_HOTKEY, signer.hotkey),
@@ -257,9 +254,8 @@ def _check_sendable(message: Message, peer: Peer) -> None:
         raise _not_sent(f"found the hotkey {peer.hotkey[:64]!r}", "an address", peer)
     for key, _ in message.headers:
         if key[:12].lower() == _PREFIX:
-            raise _not_sent(
-                f"found the header {key[:40]!r} in the message", "none of it", peer
-            )
+            found = f"found the header {key[:40]!r} in the message"
+            raise _not_sent(found, "none of it", peer)
 
 
 def _not_sent(found: str, expected: str, peer: Peer) -> NotAllowed:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.measures import Result
 from benchmarks.pairs import Spread
-from benchmarks.rows import ROWS, Result
+from benchmarks.rows import ROWS
 from benchmarks.trees import HarnessError, Home
 
 ROOT = Path(__file__).parents[2]
