@@ -21,7 +21,7 @@ from btplug import (
     Reply,
     __version__,
 )
-from btplug.errors import NotAllowed, Refused, UsageError
+from btplug.errors import Cut, NotAllowed, Refused, UsageError
 
 form, open_form = hostile_server.form, hostile_server.open_form
 
@@ -141,8 +141,12 @@ def test_headers_keep_their_order_repeats_and_bytes(form):
     assert answer.media_type == "x/y"
 
 
-def test_megabytes_go_there_and_back(form):
-    body = bytes(range(256)) * 40_000  # 10 MB
+# Around what is read at once, and what a long body gets room for.
+@pytest.mark.parametrize(
+    "size", [65_536, 131_071, 131_072, 200_000, 3_000_001, 8_388_608, 8_388_609, 10**7]
+)
+def test_megabytes_go_there_and_back(form, size):
+    body = (bytes(range(256)) * 40_000)[:size]
 
     def script(line):
         while request := line.request():
@@ -150,6 +154,40 @@ def test_megabytes_go_there_and_back(form):
 
     with Hostile(script) as server:
         assert form.send(server.url, body, timeout=20).body == body
+
+
+@pytest.mark.parametrize(
+    "more", [b"", b"!", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]
+)
+def test_a_long_body_ends_where_it_says(form, more):
+    """And what comes behind it is nobody's reply."""
+    body = bytes(range(256)) * 4000
+    asked = []
+
+    def script(line):
+        while line.request():
+            asked.append(line)
+            whole = reply(body) + more
+            for start in range(0, len(whole), 150_001):
+                line.send(whole[start : start + 150_001])
+
+    with Hostile(script) as server:
+        for _ in range(3):
+            assert form.receive(server.url).body == body
+    assert len(set(map(id, asked))) == (1 if not more else 3)
+
+
+def test_a_long_body_that_is_cut_is_no_reply(form):
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n" + b"x" * 3_999_999
+
+    def script(line):
+        line.request()
+        line.send(data)
+
+    with Hostile(script) as server, pytest.raises(Cut) as caught:
+        form.receive(server.url)
+
+    assert "3,999,999 of 4,000,000 bytes" in str(caught.value)
 
 
 def test_many_tiny_chunks_cost_little_memory(form):

@@ -1,4 +1,4 @@
-"""One connection of the async form: what it sends and, by a parser, what came.
+"""One connection of the async form: what it sends, and how an exchange ends.
 
 It knows no policy: it tells the exchange it works for what happens, and does what
 that asks for. asyncio is imported with the first async message.
@@ -9,54 +9,27 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import httptools
-
-from btplug.errors import TransportError
-
-from .flow import Garbled
-from .line import Line
+from .reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .exchange import Exchange
-    from .incoming import Incoming
     from .outbox import Outbox
-    from .request import RawHeaders
     from .streaming import Sink
     from .watch import Watch
 
 
-class Connection(Line):
+class Connection(Reading):
     """A connection to one peer, used by one exchange at a time."""
 
-    __slots__ = (
-        "_complete",
-        "_done",
-        "_exchange",
-        "_failed",
-        "_headers",
-        "_incoming",
-        "_letter",
-        "_outbox",
-        "_parser",
-        "_paused",
-        "_sink",
-        "_stays",
-        "_unseen",
-        "_watch",
-    )
+    __slots__ = ("_done", "_letter", "_outbox", "_watch")
 
     def __init__(self, watch: Watch, outbox: Outbox, space: memoryview) -> None:
         super().__init__(space)
         self._watch, self._outbox = watch, outbox
         self._letter = b""
-        self._exchange: Exchange | None = None
-        self._parser = httptools.HttpResponseParser(self)
         self._done: asyncio.Future[None] | None = None
-        self._failed: Exception | None = None
-        self._stays = self._paused = False
-        self._sink: Sink | None = None
 
     # -- for the pool
 
@@ -82,11 +55,7 @@ class Connection(Line):
         self.put(exchange.out.head())
         self.put(exchange.out.body)
         pieces = self.begin(exchange, self.uses > 0 and self.occupied())
-        self._headers: RawHeaders = []
-        self._incoming: Incoming | None = None
-        self._complete = False
-        self._unseen = 0
-        self._exchange, self._sink = exchange, sink
+        self.expect(exchange, sink)
         done = self._done = self._loop.create_future()
         self._watch.add(self)
         try:
@@ -115,7 +84,7 @@ class Connection(Line):
                 self.abort()
                 if done.done() and not done.cancelled():
                     done.exception()  # seen, also where another one is raised
-            self._exchange = self._sink = self._done = None
+            self._exchange = self._sink = self._done = self._room = None
 
     @property
     def reusable(self) -> bool:
@@ -159,12 +128,6 @@ class Connection(Line):
         self._woken()
         self.abort()
 
-    def resume(self) -> None:
-        """Read on: what was read has been taken."""
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
-
     def _finish(self) -> None:
         self._complete = True
         if self._paused:
@@ -174,52 +137,6 @@ class Connection(Line):
             self._done.set_result(None)
         if self._wake is not None:
             self._woken()
-
-    def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self._space[:nbytes])
-        exchange, incoming = self._exchange, self._incoming_or_none()
-        if exchange is None or self._complete:
-            self._clean = False
-            self.abort()  # bytes that nobody asked for
-            return
-        before = -1 if incoming is None else incoming.size
-        try:
-            exchange.came(data)
-            if incoming is None or incoming.length is None:
-                self._parser.feed_data(data)
-            else:
-                self._take(data, incoming, incoming.length)
-            if self._complete:
-                return
-            if self._failed is not None:
-                self._fail(self._failed)
-                return
-            exchange.step()
-            exchange.reading()
-            self._check_silence(exchange, before, nbytes)
-        except TransportError as exc:
-            self._fail(exc)
-        except httptools.HttpParserUpgrade:
-            self._fail(Garbled("it changes to another protocol"))
-        except httptools.HttpParserError as exc:
-            self._fail(self._failed or Garbled(str(exc)))
-
-    def _take(self, data: bytes, incoming: Incoming, length: int) -> None:
-        """Take a part of a body of known length: the parser would copy it."""
-        left = length - incoming.size
-        self.on_body(data if len(data) <= left else data[:left])
-        if incoming.size == length:
-            self.on_message_complete()
-            # To the old one, this body has not ended.
-            self._parser = httptools.HttpResponseParser(self)
-
-    def _check_silence(self, exchange: Exchange, before: int, size: int) -> None:
-        """Refuse trailers and chunk extensions without end."""
-        if self._incoming is None or self._incoming.size != before:
-            self._unseen = 0
-            return
-        self._unseen += size
-        exchange.check_silence(self._unseen)
 
     def eof_received(self) -> bool:
         self._ended(None)
@@ -245,54 +162,3 @@ class Connection(Line):
             self._finish()
         else:
             self._fail(exc or ConnectionError("the connection ended"))
-
-    def _incoming_or_none(self) -> Incoming | None:
-        return self._incoming if self._exchange is not None else None
-
-    # -- called by the parser
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._incoming is None:  # and no trailer
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        # After the end more may follow in the same packet: it is nobody's reply.
-        if self._exchange is None or self._complete:
-            return
-        status = self._parser.get_status_code()
-        if status < 100:
-            self._failed = Garbled(f"the status {status:03}")
-            return
-        if status < 200:
-            self._headers = []  # 100 Continue and its like: the reply is still to come
-            return
-        try:
-            self._incoming = self._exchange.answered(status, self._headers)
-        except TransportError as exc:
-            self._failed = exc
-            return
-        if self._sink is not None:
-            self._sink.begin()
-        if self._exchange.out.method == "HEAD":
-            # The parser waits for a body that will not come.
-            self._stays = False
-            self._finish()
-
-    def on_body(self, body: bytes) -> None:
-        if self._incoming is not None and not (self._failed or self._complete):
-            if self._sink is not None:
-                self._incoming.size += len(body)
-                if self._sink.put(body) and not self._paused:
-                    self._paused = True
-                    self.transport.pause_reading()
-                return
-            try:
-                self._incoming.take(body)
-            except TransportError as exc:
-                self._failed = exc
-
-    def on_message_complete(self) -> None:
-        if self._incoming is not None and not (self._failed or self._complete):
-            # The parser knows it only now.
-            self._stays = self._parser.should_keep_alive()
-            self._finish()

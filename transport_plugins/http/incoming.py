@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .request import Outgoing, RawHeaders
     from .settings import HTTPConfig
 
+_LEAST, _MOST = 128 * 1024, 8 * 1024 * 1024  # bytes of a body that has its room
 _RAISE = "raise the limit if that is right: btplug config set http.{} N"
 _OWNER = "report it to the owner of the peer"
 
@@ -124,6 +125,22 @@ class Incoming:
             begin, self._body = self._body, BytesIO()
             self._body.write(begin)
         self._body.write(chunk)
+
+    def room(self) -> memoryview | None:
+        """Return where the rest of a long body may be read into, with no copy.
+
+        Whoever does adds to `size`, and releases it. None: it is short, of unknown
+        length, or so long that memory is taken only as it comes.
+        """
+        body, length = self._body, self.length
+        if length is None or length > _MOST or length - self.size < _LEAST:
+            return None
+        if not isinstance(body, bytes):
+            return None
+        # Pages that nobody has written to yet cost nothing.
+        whole = self._body = BytesIO(bytes(length))
+        whole.write(body)
+        return whole.getbuffer()[self.size :]
 
     def progress(self) -> str:
         """Say how much of the body is there."""

@@ -100,7 +100,7 @@ class Line(Wire, asyncio.BufferedProtocol):
             return  # it would have to be deciphered
         with suppress(OSError), socket.socket(fileno=os.dup(line.fileno())) as sock:
             sock.setblocking(False)
-            while size := sock.recv_into(self._space):
+            while size := sock.recv_into(self.get_buffer(-1)):
                 self.buffer_updated(size)
 
     async def _wait(self, seconds: float) -> None:

@@ -1,0 +1,181 @@
+"""What of a connection reads a reply: by a parser, and long bodies by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httptools
+
+from btplug.errors import TransportError
+
+from .flow import Garbled
+from .line import Line
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+    from .incoming import Incoming
+    from .request import RawHeaders
+    from .streaming import Sink
+
+
+class Reading(Line):
+    """A line on which one reply at a time is read, for the exchange that expects it."""
+
+    __slots__ = (
+        "_complete", "_exchange", "_failed", "_headers", "_incoming", "_parser",
+        "_paused", "_room", "_sink", "_stays", "_unseen",
+    )  # fmt: skip
+
+    def __init__(self, space: memoryview) -> None:
+        super().__init__(space)
+        self._exchange: Exchange | None = None
+        self._incoming: Incoming | None = None
+        self._headers: RawHeaders = []
+        self._parser = httptools.HttpResponseParser(self)
+        self._failed: Exception | None = None
+        self._complete = self._stays = self._paused = False
+        self._sink: Sink | None = None
+        self._room: memoryview | None = None  # for the rest of a body
+        self._unseen = 0
+
+    def expect(self, exchange: Exchange, sink: Sink | None) -> None:
+        """Read the reply to *exchange*, its body into *sink*, if there is one."""
+        self._headers, self._incoming = [], None
+        self._complete, self._unseen = False, 0
+        self._exchange, self._sink = exchange, sink
+
+    def _fail(self, exc: Exception) -> None:
+        """End the exchange by *exc*, and the line."""
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """Note that the reply is complete."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Read on: what was read has been taken."""
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._room or self._space
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._room is not None:
+            self._filled(self._room, nbytes)
+            return
+        data = bytes(self._space[:nbytes])
+        exchange, incoming = self._exchange, self._incoming_or_none()
+        if exchange is None or self._complete:
+            self._clean = False
+            self.abort()  # bytes that nobody asked for
+            return
+        before = -1 if incoming is None else incoming.size
+        try:
+            exchange.came(data)
+            if incoming is None or incoming.length is None:
+                self._parser.feed_data(data)
+            else:
+                self._take(data, incoming, incoming.length)
+            if self._complete:
+                return
+            if self._failed is not None:
+                self._fail(self._failed)
+                return
+            exchange.step()
+            exchange.reading()
+            self._check_silence(exchange, before, nbytes)
+            if self._incoming is not None and self._sink is None:
+                self._room = self._incoming.room()
+        except TransportError as exc:
+            self._fail(exc)
+        except httptools.HttpParserUpgrade:
+            self._fail(Garbled("it changes to another protocol"))
+        except httptools.HttpParserError as exc:
+            self._fail(self._failed or Garbled(str(exc)))
+
+    def _take(self, data: bytes, incoming: Incoming, length: int) -> None:
+        """Take a part of a body of known length: the parser would copy it."""
+        left = length - incoming.size
+        self.on_body(data if len(data) <= left else data[:left])
+        if incoming.size == length:
+            self._whole()
+
+    def _filled(self, room: memoryview, size: int) -> None:
+        """Note that so much of a body was read to where it belongs."""
+        exchange, incoming = self._exchange, self._incoming
+        assert exchange is not None
+        assert incoming is not None
+        exchange.arrived += size
+        incoming.size += size
+        self._room = room[size:] if size < len(room) else None
+        room.release()
+        if self._room is None:
+            self._whole()
+        else:
+            exchange.step()
+
+    def _whole(self) -> None:
+        self.on_message_complete()
+        # To the old one, this body has not ended.
+        self._parser = httptools.HttpResponseParser(self)
+
+    def _check_silence(self, exchange: Exchange, before: int, size: int) -> None:
+        """Refuse trailers and chunk extensions without end."""
+        if self._incoming is None or self._incoming.size != before:
+            self._unseen = 0
+            return
+        self._unseen += size
+        exchange.check_silence(self._unseen)
+
+    def _incoming_or_none(self) -> Incoming | None:
+        return self._incoming if self._exchange is not None else None
+
+    # -- called by the parser
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._incoming is None:  # and no trailer
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        # After the end more may follow in the same packet: it is nobody's reply.
+        if self._exchange is None or self._complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 100:
+            self._failed = Garbled(f"the status {status:03}")
+            return
+        if status < 200:
+            self._headers = []  # 100 Continue and its like: the reply is still to come
+            return
+        try:
+            self._incoming = self._exchange.answered(status, self._headers)
+        except TransportError as exc:
+            self._failed = exc
+            return
+        if self._sink is not None:
+            self._sink.begin()
+        if self._exchange.out.method == "HEAD":
+            # The parser waits for a body that will not come.
+            self._stays = False
+            self._finish()
+
+    def on_body(self, body: bytes) -> None:
+        if self._incoming is not None and not (self._failed or self._complete):
+            if self._sink is not None:
+                self._incoming.size += len(body)
+                if self._sink.put(body) and not self._paused:
+                    self._paused = True
+                    self.transport.pause_reading()
+                return
+            try:
+                self._incoming.take(body)
+            except TransportError as exc:
+                self._failed = exc
+
+    def on_message_complete(self) -> None:
+        if self._incoming is not None and not (self._failed or self._complete):
+            # The parser knows it only now.
+            self._stays = self._parser.should_keep_alive()
+            self._finish()
