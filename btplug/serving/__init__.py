@@ -151,6 +151,7 @@ class Application:
     def start(self) -> None:
         """Take requests (again, after a stop); a new application does."""
         self._stopping = False
+        self._work.open()
 
     async def stop(self) -> None:
         """Refuse what is new, finish what has begun; cancel it after `stop_time`."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from btplug.message import Message, Reply
 from btplug.serving._requests import Refusal
+from btplug.serving._threads import Threads
 from btplug.serving._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
 
     from btplug.message import Handler, Request
     from btplug.serving._clock import Clock
@@ -24,7 +24,7 @@ class Work:
     """Calls a handler: an async one in this loop, a sync one in a thread."""
 
     __slots__ = (
-        "_clock", "_handler", "_limits", "_pool", "_priority", "_sync", "_turns",
+        "_clock", "_handler", "_limits", "_priority", "_sync", "_threads", "_turns",
     )  # fmt: skip
 
     def __init__(
@@ -38,7 +38,7 @@ class Work:
         self._clock = clock
         call = getattr(handler, "__call__", None)  # noqa: B004 - of an object
         self._sync = not (iscoroutinefunction(handler) or iscoroutinefunction(call))
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads = Threads()
         places = limits.threads if self._sync else limits.running
         self._turns = Turns(places, limits.waiting)
 
@@ -60,7 +60,8 @@ class Work:
         try:
             with self._clock.limit(self._limits.handler_time) as limit:
                 if self._sync:
-                    thread = self._threaded(request)
+                    call = partial(_settled, self._handler, request)
+                    thread = self._threads.submit(call)
                     # A thread cannot be stopped: it goes on, for nobody.
                     result, error = await asyncio.shield(thread)
                     if error is not None:
@@ -86,19 +87,13 @@ class Work:
                 thread.add_done_callback(lambda _: self._turns.leave())
         return _reply(result)
 
+    def open(self) -> None:
+        """Keep threads for what comes."""
+        self._threads.open()
+
     def close(self) -> None:
         """Let idle threads end; those that still work end with their work."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _threaded(self, request: Request) -> asyncio.Future[Any]:
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(self._limits.threads, "btplug handler")
-        call = partial(_settled, self._handler, request)
-        return asyncio.get_running_loop().run_in_executor(self._pool, call)
+        self._threads.close()
 
 
 def _settled(handler: Handler, request: Request) -> tuple[Any, BaseException | None]:

@@ -6,8 +6,11 @@ import asyncio
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from asgi import ALICE, BOB, EVE, ME, Call, ask, head_of, open_app, signed
@@ -664,6 +667,110 @@ def test_a_stop_cancels_what_is_not_finished_within_its_limit():
         return [(await task).status for task in tasks]
 
     assert asyncio.run(run()) == [503, 503]
+
+
+def handler_threads():
+    return {one for one in threading.enumerate() if "btplug handler" in one.name}
+
+
+@contextmanager
+def no_thread_left():
+    """Other tests stop no application: theirs do not count."""
+    before = handler_threads()
+    yield before
+    until = time.monotonic() + 10
+    while left := handler_threads() - before:
+        assert time.monotonic() < until, left
+        time.sleep(0.005)
+
+
+def test_a_stop_that_is_cut_short_leaves_no_thread_to_who_waited_then():
+    go, seen = threading.Event(), []
+
+    def handler(request):
+        seen.append(request)
+        assert go.wait(10)
+        return Reply(status=200)
+
+    async def run():
+        app = open_app(handler, limits=Limits(threads=1))
+        asked = [asyncio.ensure_future(ask(app)) for _ in range(2)]
+        while not seen:
+            await asyncio.sleep(0.001)
+        stop = asyncio.ensure_future(app.stop())
+        await asyncio.sleep(0)
+        stop.cancel()
+        await asyncio.wait([stop])
+        go.set()
+        return app, [(await one).status for one in asked]
+
+    with no_thread_left():
+        kept, ended = asyncio.run(run())
+        assert ended == [200, 200]
+    del kept  # it would end them, too
+
+
+def test_threads_are_used_again_before_a_stop_and_after_a_start():
+    async def run(before):
+        app = open_app(lambda request: Reply(status=200))
+        found = []
+        for _ in range(2):
+            for _ in range(5):
+                assert (await ask(app)).status == 200
+            found.append(handler_threads() - before)
+            await app.stop()
+            app.start()
+        return app, found
+
+    with no_thread_left() as before:
+        kept, (first, second) = asyncio.run(run(before))
+    del kept
+
+    assert (len(first), len(second), first & second) == (1, 1, set())
+
+
+NEVER = """
+import asyncio, threading
+from btplug import Reply
+from btplug.dialects import create
+from btplug.serving import Limits, application
+
+there = threading.Event()
+
+def handler(request):
+    there.set()
+    threading.Event().wait()
+
+async def main():
+    app = application(
+        handler, dialects=[create("none")], limits=Limits(stop_time=0.1)
+    )
+    scope = {"type": "http", "method": "GET", "raw_path": b"/", "headers": []}
+    empty = {"type": "http.request"}
+
+    async def receive():
+        return empty
+
+    async def send(event):
+        print(event.get("status", ""), flush=True)
+
+    task = asyncio.ensure_future(app(scope, receive, send))
+    await asyncio.to_thread(there.wait)
+    await app.stop()
+    await task
+
+asyncio.run(main())
+"""
+
+
+def test_a_handler_that_never_returns_does_not_keep_the_process():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", NEVER],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["503"]
 
 
 def test_lifespan_starts_and_stops():
