@@ -60,6 +60,9 @@ class Refusal(Exception):
         self.status, self.retry = status, retry
 
 
+_ROOM = 8 * 1024 * 1024  # bytes
+
+
 class Gone(Exception):
     """Whoever asked has left."""
 
@@ -137,8 +140,7 @@ class Uploads:
         """
         if self.held + (announced or 0) > self._whole:
             raise Refusal(503, 1.0)
-        # CPython hands this buffer out as bytes without a copy.
-        parts = BytesIO()
+        parts: BytesIO | None = None
         size, whole = 0, False
         try:
             with self._clock.limit(self._seconds) as limit:
@@ -156,6 +158,8 @@ class Uploads:
                     whole = not event.get("more_body", False)
                     if whole and size == len(part):
                         return bytes(part)
+                    if parts is None:
+                        parts = _room(announced)
                     parts.write(part)
         except TimeoutError:
             if limit.late:
@@ -164,11 +168,23 @@ class Uploads:
         finally:
             if not whole:
                 self.held -= size
+        assert parts is not None
+        parts.truncate(size)
         return parts.getvalue()
 
     def free(self, size: int) -> None:
         """Tell that a body of *size* bytes is held no more."""
         self.held -= size
+
+
+def _room(announced: int | None) -> BytesIO:
+    """Return what a body is written to; CPython hands it out as bytes without a copy.
+
+    Of the size that was announced it need not grow, and what was not written to yet
+    costs nothing; of a very large one nobody knows whether it comes.
+    """
+    size = announced or 0
+    return BytesIO(bytes(size if size <= _ROOM else 0))
 
 
 def start_of(reply: Reply, method: str) -> tuple[Event, bytes]:

@@ -158,10 +158,11 @@ class Guarded(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         # uvicorn's own stops reading at 64 KiB, less than one read brings: each would
-        # be followed by a stop, and by a start when the application had taken it.
+        # be followed by a stop, and by a start when the application had taken it. And
+        # it copies every byte twice more: what it hands over as bytes may be bytes.
         cycle = self.cycle
         if not cycle.response_complete:
-            cycle.body += body
+            cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]  # as said
             if len(cycle.body) > _AHEAD:
                 self.flow.pause_reading()
             cycle.message_event.set()
