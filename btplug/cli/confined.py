@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from btplug.errors import BtplugError, Unsupported, UsageError
+from btplug.errors import BtplugError, Unconfinable, Unsupported, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,8 +62,8 @@ class Confined(click.Command):
             child.wait_until_confined(conversation.noise)
             conversation.run()
         except BtplugError as exc:
-            exc.plugin = exc.plugin or manifest.name
             exc.where = exc.where or manifest.path
+            _complete(exc, manifest)
             raise
         finally:
             conversation.close()
@@ -113,8 +113,19 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
             fork=host.context is None,
         )
     except BtplugError as exc:
-        exc.plugin = exc.plugin or manifest.name
+        _complete(exc, manifest)
         raise
+
+
+def _complete(exc: BtplugError, manifest: Manifest) -> None:
+    """Say of which plugin an error is, and what lets that one run unconfined."""
+    exc.plugin = exc.plugin or manifest.name
+    if manifest.source == "plugin-dir" and isinstance(exc, Unconfinable):
+        exc.fix = "add --in-process, in front of the command, if you trust its code"
+    elif exc.fix:
+        exc.fix = exc.fix.replace(
+            "trust --in-process NAME", f"trust --in-process {manifest.name}"
+        )
 
 
 def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> Broker:
