@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +30,8 @@ class Transports(Mapping[str, "Transport"]):
         self._lock = threading.Lock()  # transports start side by side
         # What to do for those that were not asked to start (the host's part).
         self.withheld: list[str] = []
+        # URLs that were sent to, for the log of runs (the host's part).
+        self.reached: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> Transport:
         if error := self._broken.get(name):
@@ -47,7 +49,7 @@ class Transports(Mapping[str, "Transport"]):
 
     def lend(self, name: str, plugin: TransportPlugin) -> None:
         """Add a started transport (the host's part)."""
-        lent = cast("Transport", _Lent(name, plugin))
+        lent = cast("Transport", _Lent(name, plugin, self._watched))
         with self._lock:
             self._broken = {k: v for k, v in self._broken.items() if k != name}
             reasons = list(self._broken.values())
@@ -57,6 +59,33 @@ class Transports(Mapping[str, "Transport"]):
             # By name, not by who was ready first: of two that serve a scheme the
             # same one sends every time.
             self._live = dict(sorted({**self._live, name: lent}.items()))
+
+    def _watched(self, form: str, args: Any, keywords: Any) -> Any:
+        """Remember whom a call sends to; return its arguments."""
+        if form in ("send_many", "asend_many"):
+            peers = keywords.get("peers", args[0] if args else None)
+            if isinstance(peers, Collection):
+                for peer in peers:
+                    self._note(peer)
+            elif args and isinstance(peers, AsyncIterator):
+                return (self._anoted(peers), *args[1:])
+            elif args and isinstance(peers, Iterator):
+                return (map(self._note, peers), *args[1:])
+        else:
+            # What `execute` is given first is data.
+            first = args[0] if args and form != "execute" else None
+            self._note(keywords.get("peer", first))
+        return args
+
+    def _note(self, peer: Any) -> Any:
+        url = getattr(peer, "url", peer)
+        if isinstance(url, str) and len(self.reached) < _MOST_REACHED:
+            self.reached[url if "://" in url else f"http://{url}"] = None
+        return peer
+
+    async def _anoted(self, peers: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for peer in peers:
+            yield self._note(peer)
 
     def mark_broken(
         self, name: str, error: BtplugError, schemes: tuple[str, ...] = ()
@@ -126,9 +155,8 @@ class Transports(Mapping[str, "Transport"]):
         ]
 
 
-_PLAIN = (
-    "asend_many", "astream", "execute", "health", "send_many", "serve", "stream",
-)  # fmt: skip
+_MOST_REACHED = 1000
+_PLAIN = ("asend_many", "astream", "execute", "send_many", "stream")
 
 
 class _Lent:
@@ -143,22 +171,37 @@ class _Lent:
         "health", "receive", "schemes", "send", "send_many", "serve", "stream",
     )  # fmt: skip
 
-    def __init__(self, name: str, plugin: TransportPlugin) -> None:
+    def __init__(
+        self, name: str, plugin: TransportPlugin, watched: Callable[..., Any]
+    ) -> None:
         self._plugin, self.schemes = plugin, plugin.schemes
         module = sys.modules.get(type(plugin).__module__)
         root = os.path.join(os.path.dirname(getattr(module, "__file__", "") or ""), "")
         self.aserve = _achecked(name, root, plugin.aserve, _unchanged)
-        for plain in _PLAIN:
-            setattr(
-                self, plain, _checked(name, root, getattr(plugin, plain), _unchanged)
-            )
+        for plain in ("health", "serve"):
+            method = _checked(name, root, getattr(plugin, plain), _unchanged)
+            setattr(self, plain, method)
+        for form in _PLAIN:
+            method = _watching(form, watched, getattr(plugin, form))
+            setattr(self, form, _checked(name, root, method, _unchanged))
         for form in ("send", "receive"):
-            setattr(self, form, _checked(name, root, getattr(plugin, form), _reply))
-            other = f"a{form}"
-            setattr(self, other, _achecked(name, root, getattr(plugin, other), _reply))
+            method = _watching(form, watched, getattr(plugin, form))
+            setattr(self, form, _checked(name, root, method, _reply))
+            method = _watching(form, watched, getattr(plugin, f"a{form}"))
+            setattr(self, f"a{form}", _achecked(name, root, method, _reply))
 
     def _is_of(self, plugin: TransportPlugin) -> bool:
         return self._plugin is plugin
+
+
+def _watching(
+    form: str, watched: Callable[..., Any], method: Callable[..., Any]
+) -> Callable[..., Any]:
+    @wraps(method)
+    def watching(*args: Any, **keywords: Any) -> Any:
+        return method(*watched(form, args, keywords), **keywords)
+
+    return watching
 
 
 # What a transport's code raises, or returns, is the transport's fault and not that of

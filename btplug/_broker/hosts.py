@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Network = IPv4Network | IPv6Network
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
-_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 class _Rule(NamedTuple):
@@ -62,7 +62,7 @@ class Hosts:
         except ValueError:
             host, port, netloc = "", None, "@"
         host = host.rstrip(".")
-        port = port or _PORTS.get(url.partition("://")[0].lower(), 0)
+        port = port or PORTS.get(url.partition("://")[0].lower(), 0)
         place = f"{bracket(host)}:{port}"
         if not self._any:
             literal = _address(host)

@@ -195,6 +195,10 @@ def refusal(
                 f"put it back and set values with: btplug config set {name}.KEY VALUE; "
                 f"or accept it with: {accept}"
             )
+        if manifest.source == "project" and not in_process:
+            fix += (
+                f"; while you write it, run it with: btplug --plugin-dir . run {name}"
+            )
     else:
         what = (
             f"{name} is trusted when confined, and would run in btplug's own process, "

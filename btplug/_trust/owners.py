@@ -49,12 +49,11 @@ def check_owner(
     """
     mode = stat.S_IMODE(found.st_mode)
     what = "folder" if stat.S_ISDIR(found.st_mode) else "file"
-    every, where = "-R " if within else "", _quoted(within or path)
     if found.st_uid not in (0, os.geteuid()):
         raise TrustError(
             f"the {what} belongs to {_user(found.st_uid)}, expected root or you",
             where=path,
-            fix=f"take it over: chown {every}{os.geteuid()} {where}",
+            fix=f"take it over: {_command('chown', os.geteuid(), path, within)}",
         )
     if not mode & 0o022 or (mode & stat.S_ISVTX and not last):
         return
@@ -65,7 +64,7 @@ def check_owner(
             f"the {what} may be written by {who} (mode {mode:04o}), "
             "expected root or you alone",
             where=path,
-            fix=f"chmod {every}{'go-w' if mode & 0o020 else 'o-w'} {where}",
+            fix=_command("chmod", "go-w" if mode & 0o020 else "o-w", path, within),
         )
 
 
@@ -187,7 +186,7 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
-def _quoted(path: str) -> str:
+def _command(name: str, how: object, path: str, within: str) -> str:
     from shlex import quote
 
-    return quote(path)
+    return f"{name} {'-R ' if within else ''}{how} {quote(within or path)}"

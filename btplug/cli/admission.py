@@ -155,7 +155,10 @@ class Gate:
             raise TrustError(
                 f"{manifest.name} is not what the lock says: {differs}",
                 where=manifest.root,
-                fix="look at what changed, and write the lock anew with: btplug lock",
+                fix="look at what changed, and write the lock anew with: btplug lock"
+                if expected
+                else f"look at it, accept it with: btplug trust {manifest.name}, and "
+                "pin it with: btplug lock",
                 plugin=manifest.name,
             )
         return found._replace(confined=not shipped)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from btplug.errors import BtplugError, Unsupported, UsageError
+from btplug.cli.record import place_of
+from btplug.errors import BtplugError, Unconfinable, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,8 +62,8 @@ class Confined(click.Command):
             child.wait_until_confined(conversation.noise)
             conversation.run()
         except BtplugError as exc:
-            exc.plugin = exc.plugin or manifest.name
             exc.where = exc.where or manifest.path
+            _complete(exc, manifest)
             raise
         finally:
             conversation.close()
@@ -113,8 +113,19 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
             fork=host.context is None,
         )
     except BtplugError as exc:
-        exc.plugin = exc.plugin or manifest.name
+        _complete(exc, manifest)
         raise
+
+
+def _complete(exc: BtplugError, manifest: Manifest) -> None:
+    """Say of which plugin an error is, and what lets that one run unconfined."""
+    exc.plugin = exc.plugin or manifest.name
+    if manifest.source == "plugin-dir" and isinstance(exc, Unconfinable):
+        exc.fix = "add --in-process, in front of the command, if you trust its code"
+    elif exc.fix:
+        exc.fix = exc.fix.replace(
+            "trust --in-process NAME", f"trust --in-process {manifest.name}"
+        )
 
 
 def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> Broker:
@@ -146,18 +157,10 @@ def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> B
 
 def _places(words: list[str]) -> Iterator[str]:
     """Yield ``host:port`` of what *words* name: URLs, host:port, hotkey@host:port."""
-    from urllib.parse import urlsplit
-
-    from btplug.message import Peer
-    from btplug.network import bracket
-
     for word in words:
         for text in {word, word.partition("=")[2]}:
-            if ":" in text:
-                with suppress(UsageError, ValueError):
-                    parts = urlsplit(Peer.parse(text).url)
-                    port = parts.port or (443 if parts.scheme == "https" else 80)
-                    yield f"{bracket(parts.hostname or '')}:{port}"
+            if ":" in text and (place := place_of(text)):
+                yield place
 
 
 def _guarded(host: Host) -> list[str]:

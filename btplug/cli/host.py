@@ -290,6 +290,8 @@ class Host:
         rest = own[1:] if code else own
         for error in (*rest, *self.transports.shut_down()):
             warn(error, json=self.json_errors)
+        # Of a confined plugin the broker has told.
+        self.reached += self.context.transports.reached
         self.context.close()
         if not lasting:
             self.context.settings.give_back_logs()

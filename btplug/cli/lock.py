@@ -34,6 +34,7 @@ def command(ctx: click.Context, check: bool, project: bool, path: str | None) ->
     unless you say --project. Commit the file, and 'btplug --locked run NAME' runs
     exactly that.
     """
+    from btplug._index import REFUSED
     from btplug._trust.lockfile import FILE, fingerprint, read_lock
 
     host = host_of(ctx)
@@ -52,6 +53,9 @@ def command(ctx: click.Context, check: bool, project: bool, path: str | None) ->
     if own := [entry.name for entry in entries if entry.source[0] in _OWN]:
         text = f"{', '.join(own)}: on this machine alone"
         click.echo(f"{text}; leave out with: btplug lock --project", err=True)
+    if rest := [row.name for row in host.listing().rows() if row.state in REFUSED]:
+        text = f"{', '.join(rest)}: left out, not trusted as it is now"
+        click.echo(f"{text}; accept with: btplug trust NAME", err=True)
     click.echo(fingerprint(entries))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 import btplug
-from btplug.errors import BtplugError, PluginExit, Terminated
+from btplug.errors import BtplugError, PluginExit, Terminated, UsageError
 
 if TYPE_CHECKING:
     from btplug.cli.host import Host
@@ -31,6 +31,32 @@ def code_of(exc: BaseException) -> int:
     if isinstance(exc, click.exceptions.Exit):
         return exc.exit_code
     return 141 if isinstance(exc, BrokenPipeError) else 70
+
+
+def place_of(text: str) -> str | None:
+    """Return ``host:port`` of a URL, host:port or hotkey@host:port.
+
+    Returns:
+        The host alone where the scheme has no known port; None: *text* is none of them.
+    """
+    from urllib.parse import urlsplit
+
+    from btplug._broker.hosts import PORTS
+    from btplug.message import Peer
+    from btplug.network import bracket
+
+    try:
+        parts = urlsplit(Peer.parse(text).url)
+        port = parts.port or PORTS.get(parts.scheme)
+    except (UsageError, ValueError):
+        return None
+    host = bracket(parts.hostname or "")
+    return f"{host}:{port}" if port else host
+
+
+def _place(reached: str) -> str | None:
+    """Return ``host:port`` of a URL; the broker has told it so already."""
+    return place_of(reached) if "://" in reached else reached
 
 
 def record(host: Host, code: int) -> None:
@@ -58,7 +84,7 @@ def record(host: Host, code: int) -> None:
         result=_RESULTS.get(code, "failed"),
         exit_code=code,
         seconds=round(now - host.begun, 3),
-        hosts=tuple(dict.fromkeys(host.reached)),
+        hosts=tuple(dict.fromkeys(filter(None, map(_place, host.reached)))),
     )
     with suppress(OSError):
         append(host.home, run)

@@ -123,6 +123,8 @@ def _sizes(pinned: Pinned) -> dict[str, int]:
 
 def _project(root: str, host: Host, *, in_process: bool) -> list[Subject]:
     """Return the settings and the plugins of a project; what is broken costs a line."""
+    from btplug.sandbox import offer
+
     found: list[Subject] = []
     if settings := read_project(os.path.join(root, SETTINGS)):
         path, digest, content = settings
@@ -134,8 +136,9 @@ def _project(root: str, host: Host, *, in_process: bool) -> list[Subject]:
     for kind, folder in FOLDERS.items():
         for spot in shelf_spots(os.path.join(root, folder), kind, "project"):
             try:
-                # Commands of a project stay confined, whatever its transports get.
-                here = in_process and kind == "transport"
+                # Commands of a project stay confined, whatever its transports get,
+                # where anything can be.
+                here = in_process and (kind == "transport" or bool(offer().missing))
                 found.append(_plugin(spot, in_process=here))
             except BtplugError as exc:
                 exc.plugin = exc.plugin or spot.name

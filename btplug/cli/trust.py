@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -89,6 +88,8 @@ def _check_confinement(name: str | None) -> None:
     from btplug.sandbox import offer
 
     if missing := offer().missing:
+        from shlex import quote
+
         word = quote(name) if name else "NAME"
         raise Unconfinable(
             f"plugins cannot be confined here: {missing}",
@@ -130,6 +131,8 @@ def _ask(found: list[Subject], word: str, digest: str, *, in_process: bool) -> N
         name = os.path.basename(os.path.abspath(word))
     option = "--in-process " if in_process else ""
     if sys.stdin is None or not sys.stdin.isatty():
+        from shlex import quote
+
         raise TrustError(
             "nobody can be asked: nothing was accepted",
             where=found[0].consent.path,

@@ -7,6 +7,7 @@ at least once.
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import time
 from typing import NamedTuple
 
 import pytest
-from corpus import CASES, THOROUGH, Corpus, adopt, check, lines_of_json, remains
+from corpus import CASES, SCRIPT, THOROUGH, Corpus, adopt, check, lines_of_json, remains
 
 pytestmark = pytest.mark.slow
 # root reads and writes everywhere; without these it is as bound as anybody.
@@ -361,5 +362,44 @@ def test_where_the_kernel_cannot_confine_nothing_runs(missing, reason, words, co
 
     assert (process.returncode, out) == (6, b""), errors
     assert f"the plugin cannot be confined here: {reason}" in errors.decode()
-    assert "btplug trust --in-process" in errors.decode()
+    assert "add --in-process, in front of the command" in errors.decode()
     assert remains(process.pid) == []
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
+def test_where_the_kernel_cannot_confine_one_consent_is_left(corpus):
+    no_landlock = _without(444)
+
+    def run(*words, prepare=no_landlock):
+        """As somebody who stands in the project, on a machine without Landlock."""
+        done = subprocess.run(
+            [SCRIPT, *words], env=corpus.env, cwd=corpus.folder / "cwd", text=True,
+            capture_output=True, stdin=subprocess.DEVNULL, preexec_fn=prepare,
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    shelf = corpus.cwd / "cli_plugins"
+    shutil.copytree(corpus.place / "good", shelf / "good")
+    for word in ("good", "."):
+        code, out, errors = run("trust", word)
+        assert (code, out) == (6, "")
+        assert errors == (
+            "btplug: error: plugins cannot be confined here: the kernel has no Landlock, "
+            "or it is switched off\n"
+            "  fix:   accept it for btplug's own process, where it can do all that you "
+            f"can: btplug trust --in-process {word}\n"
+        )
+        code, out, errors = run("trust", "--in-process", word)
+        assert code == 6
+        code, _, _ = run(*shlex.split(errors.rpartition("with: btplug ")[2]))
+        assert code == 0
+        assert run("run", "good") == (0, "well\n", "")
+        assert run("untrust", word)[0] == 0
+
+    # Accepted where it could be confined, before the kernel was another.
+    _, _, errors = run("trust", "good", prepare=None)
+    words = shlex.split(errors.rpartition("with: btplug ")[2])
+    assert run(*words, prepare=None)[0] == 0
+    code, out, errors = run("run", "good")
+    assert (code, out) == (6, "")
+    assert "unconfined: btplug trust --in-process good\n" in errors

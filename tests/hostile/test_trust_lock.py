@@ -77,6 +77,13 @@ def test_what_the_lock_does_not_name_is_refused(btplug, locked, make_plugin):
     assert (
         "other is not what the lock says: is in use, and not in the lock" in done.stderr
     )
+    assert (
+        "accept it with: btplug trust other, and pin it with: btplug lock"
+        in done.stderr
+    )
+    assert btplug("lock").stderr.splitlines()[1] == (
+        "it, other: left out, not trusted as it is now; accept with: btplug trust NAME"
+    )
     assert marks(locked) == []
 
 

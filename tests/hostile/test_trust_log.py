@@ -102,6 +102,56 @@ def test_a_run_that_fails_is_logged_too(body, result, code, btplug, make_plugin,
     assert [(r["result"], r["exit_code"]) for r in runs_of(btplug)] == [(result, code)]
 
 
+SENDS = """
+from btplug import CLIPlugin, Message, Peer
+
+class Plugin(CLIPlugin):
+    def initialize(self, config): pass
+    def shutdown(self): pass
+    def execute(self, data=None):
+        http = self.context.transports["http"]
+        near = [Peer(f"http://127.0.0.{n}:9") for n in range(1, 9)]
+        failed = []
+        for ask in (
+            lambda: http.send(near[0], Message()),
+            lambda: http.receive(peer=near[1]),
+            lambda: http.execute("x", peer="127.0.0.3:9"),
+            lambda: http.stream(near[3], Message()).__enter__(),
+            lambda: [o.unwrap() for o in http.send_many(near[4:6], Message(), timeout=2)],
+            lambda: [o.unwrap() for o in http.send_many(iter(near[6:8]), Message(), timeout=2)],
+        ):
+            try:
+                ask()
+            except Exception as exc:
+                failed.append(type(exc).__name__)
+        return " ".join(failed)
+"""
+
+
+@pytest.mark.parametrize("how", [[], ["--in-process"]])
+def test_whom_a_plugin_sent_to_is_logged_wherever_it_ran(
+    how, btplug, make_plugin, home
+):
+    make_plugin(
+        "it", SENDS, where=home / "cli_plugins", transports="[http]",
+        permissions="{network: [127.0.0.0/8]}",
+    )  # fmt: skip
+    accept(btplug, *how, "it")
+
+    done = btplug("run", "it")
+
+    assert len(done.stdout.split()) == 6, done.stderr
+    (run,) = runs_of(btplug)
+    assert run["hosts"] == [f"127.0.0.{n}:9" for n in range(1, 9)]
+
+
+def test_whom_a_shipped_command_sent_to_is_logged(btplug):
+    btplug("run", "fetch", "http://127.0.0.1:9/path?token=hush")
+
+    (run,) = runs_of(btplug)
+    assert (run["result"], run["hosts"]) == ("undelivered", ["127.0.0.1:9"])
+
+
 @pytest.mark.slow
 def test_runs_side_by_side_leave_whole_lines(btplug, it):
     accept(btplug, "it")

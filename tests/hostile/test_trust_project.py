@@ -1,9 +1,11 @@
 """A working directory is listed, and inert until the operator accepts it."""
 
 import json
+import shlex
 import sys
 
 import pytest
+from corpus import THOROUGH
 from operating import COMMAND, MARK, accept, row_of
 
 CONFIGURED = COMMAND.replace(
@@ -95,6 +97,30 @@ def test_the_settings_come_before_the_users_and_behind_the_environment(btplug, p
     assert btplug("run", "it").stdout == "project\n"
     assert btplug("run", "it", BTPLUG_IT__WORD="env").stdout == "env\n"
     assert btplug("run", "--set", "word=set", "it").stdout == "set\n"
+
+
+def test_an_author_changes_a_plugin_many_times(btplug, project, home):
+    """Without a question for each change, and nothing piles up."""
+    (project / "btplug.yaml").unlink()
+    path = project / "cli_plugins" / "it" / "plugin.py"
+    accept(btplug, "it")
+    times = 50 if THOROUGH else 5
+    for n in range(times):
+        path.write_text(COMMAND.replace("hello", f"number {n}"))
+        refused = btplug("run", "it")
+        assert (refused.returncode, refused.stdout) == (6, "")
+        words = shlex.split(refused.stderr.rpartition("run it with: btplug ")[2])
+        done = btplug(*words)
+        assert (done.stdout, done.stderr) == (f"number {n}\n", "")
+        if n % 5 == 4:
+            accept(btplug, "it")
+            assert btplug("run", "it").stdout == f"number {n}\n"
+
+    assert len([*(home / "trust" / "code").iterdir()]) == 1
+    assert len([*(home / "trust" / "files").iterdir()]) == 1
+    found = [json.loads(run) for run in btplug("log", "--json").stdout.splitlines()]
+    assert len({run["digest"] for run in found if run["result"] == "done"}) == times
+    assert [run["result"] for run in found].count("refused") == times
 
 
 def test_settings_of_a_folder_above_are_none(btplug, project, run_in):
