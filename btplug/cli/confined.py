@@ -63,7 +63,7 @@ class Confined(click.Command):
             conversation.run()
         except BtplugError as exc:
             exc.plugin = exc.plugin or manifest.name
-            exc.where = exc.where or manifest.path
+            exc.where = exc.where or (None if conversation.told else manifest.path)
             raise
         finally:
             conversation.close()

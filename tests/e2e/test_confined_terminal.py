@@ -1,14 +1,16 @@
 """A confined plugin looks on a terminal as it does in btplug's own process."""
 
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="nothing confines a plugin here"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="nothing is confined here"),
+]
 CLICK = "import click, getpass, sys"
 KEY = "ü"
 CONFINED, OWN = [], ["--in-process"]
@@ -296,3 +298,36 @@ def test_a_character_at_the_border_of_a_frame_stays_whole(way, there, on_termina
     assert code == 0
     assert text.count("é") == 200000
     assert "\\x" not in text
+
+
+# -- how it ends
+
+ENDS = {
+    "usage error": "raise btplug.UsageError('odd', fix='do')",
+    "an error of Click's": "raise click.UsageError('odd')",
+    "exit": "sys.exit(3)",
+    "exit with a text": "sys.exit('text')",
+    "exit code": "raise btplug.PluginExit(5, 'leaving')",
+    "exit of Click's": "click.get_current_context().exit(3)",
+    "interrupt": "raise KeyboardInterrupt",
+    "abort": "raise click.Abort",
+    "error": "raise ValueError('three')",
+    "error between rows": "yield {'a': 1}\nraise ValueError('three')",
+    "no result": "return 3",
+    "log": "import warnings\nself.context.logger.error('%s', 1)\nwarnings.warn('x')",
+}
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [(end, words) for end in ENDS for words in ([], ["--json"])]
+    + [("error", [word]) for word in ("--help", "--wrong", "more")],
+)
+def test_it_ends_the_same(end, words, there, on_terminal, in_pipe):
+    there(ENDS[end])
+
+    def untimed(*done):
+        return re.sub(r"\d{4}-\d\d-\d\d [\d:,]+", "TIME", repr(done))
+
+    found = untimed(in_pipe(CONFINED, *words), on_terminal(CONFINED, *words))
+    assert found == untimed(in_pipe(OWN, *words), on_terminal(OWN, *words))
