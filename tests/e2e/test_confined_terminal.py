@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from btplug.cli.drawing import Drawing
+from btplug.context import Context
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="nothing is confined here"),
@@ -239,13 +242,32 @@ def test_a_result_is_the_same_in_a_pipe(kind, words, there, shell, tmp_path):
     assert found.returncode == 0
 
 
-def test_a_table_that_is_too_long_to_be_drawn_is_written(there, on_terminal):
-    there("return [{'n': n, 'text': 'x' * 100} for n in range(20000)]")
+@pytest.mark.parametrize("mode", [CONFINED, OWN])
+def test_a_table_of_very_many_cells_is_written_line_by_line(mode, there, on_terminal):
+    there("return [{'n': n, 'text': 'x' * 60} for n in range(10001)]")
+
+    code, text = on_terminal(mode)
+
+    assert code == 0
+    assert text.startswith("    n  text\n    0  xxx")
+    assert text.count("x" * 60) == 10001
+
+
+def test_a_table_of_very_long_cells_is_written_too(there, on_terminal):
+    there("return [{'n': n, 'text': 'x' * 10000} for n in range(200)]")
 
     code, text = on_terminal(CONFINED)
 
     assert code == 0
-    assert text.count("x" * 100) == 20000
+    assert text.count("x" * 10000) == 200
+
+
+def test_nothing_is_read_for_a_plugin_where_nobody_sits():
+    """Whatever it asks for: a hidden answer would be read past a pipe."""
+    drawing = Drawing(Context())
+
+    for what in ("line", "hidden", "key", "odd", 3):
+        assert drawing.answer({"read": what, "question": "Word?"}) == {}
 
 
 def test_a_million_rows_stream_in_little_memory(there, shell, tmp_path):
