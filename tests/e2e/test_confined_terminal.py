@@ -190,6 +190,16 @@ def test_a_signal_at_a_question_ends_it_too(there, terminal, tmp_path):
     assert term.end() == 143
 
 
+def test_one_that_is_to_end_asks_nothing_more(there, terminal, tmp_path):
+    there("print('ready')\nidle()", shutdown="click.prompt('Really')")
+    term = terminal("--plugin-dir", tmp_path / "there", "run", "it")
+    term.wait_for("ready")
+
+    term.process.send_signal(signal.SIGTERM)
+
+    assert term.end() == 143
+
+
 def test_a_question_gets_into_no_json(there, terminal, tmp_path):
     there(ASKED["option"][0])
     where = ["--plugin-dir", tmp_path / "there"]
@@ -308,7 +318,11 @@ def test_progress_is_shown_to_its_end(count, there, on_terminal):
 def test_the_width_of_the_terminal_is_known(there, on_terminal):
     there("import shutil\nreturn str(shutil.get_terminal_size().columns)")
 
-    assert on_terminal(CONFINED) == on_terminal(OWN) == (0, "80\n")
+    wide = {"columns": 61}
+
+    found = on_terminal(CONFINED, streams=wide)
+
+    assert found == on_terminal(OWN, streams=wide) == (0, "61\n")
 
 
 @pytest.mark.parametrize("way", ["print(T)", "os.write(1, T.encode())", "return T"])
