@@ -178,7 +178,9 @@ class Inside:
             told |= {"exit": error.code, "what": shortened(error.message)}
         elif isinstance(error, click.ClickException):
             told |= _shown(error, hint)
-        elif isinstance(error, (click.Abort, KeyboardInterrupt, Terminated)):
+        elif isinstance(error, click.Abort):
+            told["aborted"] = True
+        elif isinstance(error, (KeyboardInterrupt, Terminated)):
             told["interrupted"] = getattr(error, "exit_code", 130)
         else:
             told["defect"] = shortened(f"{type(error).__name__}: {error}")

@@ -62,7 +62,7 @@ class Confined(click.Command):
             child.wait_until_confined(conversation.noise)
             conversation.run()
         except BtplugError as exc:
-            exc.where = exc.where or manifest.path
+            exc.where = exc.where or (None if conversation.told else manifest.path)
             _complete(exc, manifest)
             raise
         finally:

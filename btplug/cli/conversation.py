@@ -69,6 +69,7 @@ class Conversation:
         assert host.context is not None
         self._drawing = Drawing(host.context)
         self._started = self._ending = self._refused = False
+        self.told = False  # what is raised, the child said
 
     def run(self) -> None:
         """Hear the child until it is done.
@@ -231,6 +232,7 @@ class Conversation:
     # -- how it ended
 
     def _raise(self, told: dict[str, Any]) -> None:
+        self.told = True
         if trace := text_of(told, "trace"):
             say(escape(trace.rstrip(), keep="\n\t"))
         name = self._manifest.name
@@ -241,6 +243,8 @@ class Conversation:
         if told.get("interrupted") in (129, 143):
             raise Terminated(told["interrupted"] - 128)
         if told.get("interrupted"):
+            raise KeyboardInterrupt
+        if told.get("aborted"):
             raise click.Abort
         if "defect" in told:
             raise RuntimeError(f"in the confined process: {text_of(told, 'defect')}")

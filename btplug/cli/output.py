@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
 
+_DRAWN = 20_000  # cells at most, of a table that is drawn; they take 3 s
 _PIECES = (str, bytes, bytearray, memoryview)
 
 
@@ -233,7 +234,8 @@ def show_table(
 ) -> None:
     """Draw cells, of which none has a control character."""
     widths = [max(map(width, column)) for column in zip(*table, strict=True)]
-    if out.isatty() and _has_room(widths):
+    drawn = len(table) * len(widths) <= _DRAWN
+    if drawn and out.isatty() and _has_room(widths):
         from btplug.cli.screen import draw
 
         draw(table, numeric, header, out)

@@ -62,7 +62,7 @@ def outcome(exc: BaseException, *, json: bool) -> int:
         return exc.code
     if isinstance(exc, click.ClickException):
         if json:
-            fail(from_click(exc), json=True)
+            say(_object(from_click(exc), exc.exit_code))
         else:
             _show_click(exc)
         return exc.exit_code

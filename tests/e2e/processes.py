@@ -74,11 +74,11 @@ class Running:
 
 
 class Terminal:
-    """A process on a terminal of its own, 80 columns wide."""
+    """A process on a terminal of its own."""
 
-    def __init__(self, words, cwd, env, **streams):
+    def __init__(self, words, cwd, env, *, columns=80, **streams):
         self.fd, other = pty.openpty()
-        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
         def take_over():
             _own_group()

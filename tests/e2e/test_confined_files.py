@@ -131,7 +131,7 @@ def test_nothing_is_made_beside_keys(path, there, run_it, fence):
     there(OUT)
     (fence / path).parent.mkdir(parents=True, exist_ok=True)
 
-    assert run_it(f"~/{path}").returncode == 1
+    assert run_it(str(fence / path)).returncode == 1
     assert not (fence / path).exists()
 
 

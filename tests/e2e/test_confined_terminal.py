@@ -1,14 +1,19 @@
 """A confined plugin looks on a terminal as it does in btplug's own process."""
 
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="nothing confines a plugin here"
-)
+from btplug.cli.drawing import Drawing
+from btplug.context import Context
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="nothing is confined here"),
+]
 CLICK = "import click, getpass, sys"
 KEY = "ü"
 CONFINED, OWN = [], ["--in-process"]
@@ -148,7 +153,7 @@ NOBODY = {
 
 
 @pytest.mark.parametrize("kind", NOBODY)
-@pytest.mark.parametrize("given", ["", "3\n", "y\n"])
+@pytest.mark.parametrize("given", ["", "y\n"])
 def test_where_nobody_can_be_asked_it_ends_the_same(kind, given, there, in_pipe):
     there(NOBODY[kind])
 
@@ -179,6 +184,16 @@ def test_a_signal_at_a_question_ends_it_too(there, terminal, tmp_path):
     term = terminal("--plugin-dir", tmp_path / "there", "run", "it")
     term.wait_for("Who")
     term.wait_until_it_reads()
+
+    term.process.send_signal(signal.SIGTERM)
+
+    assert term.end() == 143
+
+
+def test_one_that_is_to_end_asks_nothing_more(there, terminal, tmp_path):
+    there("print('ready')\nidle()", shutdown="click.prompt('Really')")
+    term = terminal("--plugin-dir", tmp_path / "there", "run", "it")
+    term.wait_for("ready")
 
     term.process.send_signal(signal.SIGTERM)
 
@@ -237,13 +252,32 @@ def test_a_result_is_the_same_in_a_pipe(kind, words, there, shell, tmp_path):
     assert found.returncode == 0
 
 
-def test_a_table_that_is_too_long_to_be_drawn_is_written(there, on_terminal):
-    there("return [{'n': n, 'text': 'x' * 100} for n in range(20000)]")
+@pytest.mark.parametrize("mode", [CONFINED, OWN])
+def test_a_table_of_very_many_cells_is_written_line_by_line(mode, there, on_terminal):
+    there("return [{'n': n, 'text': 'x' * 60} for n in range(10001)]")
+
+    code, text = on_terminal(mode)
+
+    assert code == 0
+    assert text.startswith("    n  text\n    0  xxx")
+    assert text.count("x" * 60) == 10001
+
+
+def test_a_table_of_very_long_cells_is_written_too(there, on_terminal):
+    there("return [{'n': n, 'text': 'x' * 10000} for n in range(200)]")
 
     code, text = on_terminal(CONFINED)
 
     assert code == 0
-    assert text.count("x" * 100) == 20000
+    assert text.count("x" * 10000) == 200
+
+
+def test_nothing_is_read_for_a_plugin_where_nobody_sits():
+    """Whatever it asks for: a hidden answer would be read past a pipe."""
+    drawing = Drawing(Context())
+
+    for what in ("line", "hidden", "key", "odd", 3):
+        assert drawing.answer({"read": what, "question": "Word?"}) == {}
 
 
 def test_a_million_rows_stream_in_little_memory(there, shell, tmp_path):
@@ -284,7 +318,11 @@ def test_progress_is_shown_to_its_end(count, there, on_terminal):
 def test_the_width_of_the_terminal_is_known(there, on_terminal):
     there("import shutil\nreturn str(shutil.get_terminal_size().columns)")
 
-    assert on_terminal(CONFINED) == on_terminal(OWN) == (0, "80\n")
+    wide = {"columns": 61}
+
+    found = on_terminal(CONFINED, streams=wide)
+
+    assert found == on_terminal(OWN, streams=wide) == (0, "61\n")
 
 
 @pytest.mark.parametrize("way", ["print(T)", "os.write(1, T.encode())", "return T"])
@@ -296,3 +334,36 @@ def test_a_character_at_the_border_of_a_frame_stays_whole(way, there, on_termina
     assert code == 0
     assert text.count("é") == 200000
     assert "\\x" not in text
+
+
+# -- how it ends
+
+ENDS = {
+    "usage error": "raise btplug.UsageError('odd', fix='do')",
+    "an error of Click's": "raise click.UsageError('odd')",
+    "exit": "sys.exit(3)",
+    "exit with a text": "sys.exit('text')",
+    "exit code": "raise btplug.PluginExit(5, 'leaving')",
+    "exit of Click's": "click.get_current_context().exit(3)",
+    "interrupt": "raise KeyboardInterrupt",
+    "abort": "raise click.Abort",
+    "error": "raise ValueError('three')",
+    "error between rows": "yield {'a': 1}\nraise ValueError('three')",
+    "no result": "return 3",
+    "log": "import warnings\nself.context.logger.error('%s', 1)\nwarnings.warn('x')",
+}
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [(end, words) for end in ENDS for words in ([], ["--json"])]
+    + [("error", [word]) for word in ("--help", "--wrong", "more")],
+)
+def test_it_ends_the_same(end, words, there, on_terminal, in_pipe):
+    there(ENDS[end])
+
+    def untimed(*done):
+        return re.sub(r"\d{4}-\d\d-\d\d [\d:,]+", "TIME", repr(done))
+
+    found = untimed(in_pipe(CONFINED, *words), on_terminal(CONFINED, *words))
+    assert found == untimed(in_pipe(OWN, *words), on_terminal(OWN, *words))
