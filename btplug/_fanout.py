@@ -161,7 +161,7 @@ class Fanout:
         me = asyncio.current_task()
         assert me is not None
         assert self._room is not None
-        while (turn := await self._peers.next()) is not None:
+        while turn := self._peers.next() or await self._peers.later():
             # One more for every one that found work, up to the limit.
             if len(self._workers) < self._limit and not self._peers.empty:
                 self._spawn()
@@ -258,24 +258,24 @@ class _Turns:
         else:
             self._iterator = iter(peers)
 
-    async def next(self) -> tuple[int, Peer] | None:
-        """Return position and peer, or None after the last."""
-        if self._later is not None:
-            return await self._next_later(self._later)
-        assert self._iterator is not None
-        if self.empty:
+    def next(self) -> tuple[int, Peer] | None:
+        """Return position and peer; None after the last, or where `later` knows."""
+        if self._iterator is None or self.empty:
             return None
         self.empty = True  # as it is where this raises
         return self._given(next(self._iterator, _LAST))
 
-    async def _next_later(self, later: AsyncIterator[Peer]) -> tuple[int, Peer] | None:
+    async def later(self) -> tuple[int, Peer] | None:
+        """Return position and peer, or None after the last."""
+        if self._later is None:
+            return None
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
             if self.empty:
                 return None
             self.empty = True
-            step = anext(later, _LAST)
+            step = anext(self._later, _LAST)
             if self._loop is asyncio.get_running_loop():
                 return self._given(await step)
             assert self._loop is not None

@@ -52,8 +52,8 @@ class Connection(Reading):
         """
         if self.uses == 1 and (doubt := self.doubt(exchange)):
             await self._wait(doubt)
-        self.put(exchange.out.head())
-        self.put(exchange.out.body)
+        out = exchange.out
+        self._waiting = [out.head(), out.body]
         pieces = self.begin(exchange, self.uses > 0 and self.occupied())
         self.expect(exchange, sink)
         done = self._done = self._loop.create_future()

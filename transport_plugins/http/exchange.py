@@ -104,7 +104,7 @@ class Exchange:
         self.out = build(self._peer, message, self._default, self._flow)
 
     def _forget(self) -> None:
-        self.phase, self.host = "pool", self.out.place.netloc.decode()
+        self.phase, self.host = "pool", self.out.place.host
         self._wire: Wire | None = None
         self.reused = False
         self._begin()

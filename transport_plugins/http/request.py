@@ -47,6 +47,7 @@ class Place(NamedTuple):
     Attributes:
         shown: For messages: without the query, which may hold a key.
         netloc: What the Host header says.
+        host: The same as text.
         target: Path and query as they are sent.
         origin: Scheme, host (IPv6 without brackets) and port: who is connected to.
     """
@@ -54,6 +55,7 @@ class Place(NamedTuple):
     url: httpx.URL
     shown: str
     netloc: bytes
+    host: str
     target: bytes
     origin: tuple[str, str, int]
 
@@ -271,7 +273,8 @@ def _place(url: str, target: str) -> Place:
     port = found.port or (443 if found.scheme == "https" else 80)
     origin = (found.scheme, found.raw_host.decode("ascii").strip("[]"), port)
     sent = request_target(whole).encode()
-    return Place(found, shown, found.netloc, sent, origin)
+    netloc = found.netloc
+    return Place(found, shown, netloc, netloc.decode(), sent, origin)
 
 
 def _refused(what: str, where: str | None, fix: str) -> NotAllowed:
