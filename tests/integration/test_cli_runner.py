@@ -104,7 +104,7 @@ def test_output_and_errors_are_kept_apart(plugin, invoke):
 
     assert (text.stdout, text.stderr) == ("noise\na\n1\n", "")
     assert as_json.stdout == '{"a": 1}\n'
-    assert as_json.stderr == "noise\n"
+    assert as_json.stderr == "btplug: printed: noise\n"
     assert failed.stdout == ""
     assert json.loads(failed.stderr)["exit_code"] == 3
 
