@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -83,17 +84,19 @@ def shortened(text: str) -> str:
 
 def printed(link: Link, number: int, *, lines: bool) -> TextIO:
     """Return what stands for stdout or stderr, perhaps sent line by line."""
-    raw = io.BufferedWriter(_Sent(link, number), CHUNK)
     return io.TextIOWrapper(
-        raw, "utf-8", "backslashreplace", newline="\n", line_buffering=lines
+        _Sent(link, number),
+        "utf-8",
+        "backslashreplace",
+        newline="\n",
+        line_buffering=lines,
     )
 
 
 def results(link: Link, *, terminal: bool) -> TextIO:
     """Return what results are written to; *terminal*: the host writes it to one."""
-    raw = io.BufferedWriter(_Sent(link, 0), CHUNK)
     kind = _Drawn if terminal else io.TextIOWrapper
-    return kind(raw, "utf-8", "backslashreplace", newline="\n")
+    return kind(_Sent(link, 0), "utf-8", "backslashreplace", newline="\n")
 
 
 def flush_prints() -> None:
@@ -110,14 +113,20 @@ class _Drawn(io.TextIOWrapper):
         """Have the host draw a table; False: it is too long for that."""
         self.flush()
         flush_prints()
-        return self.buffer.raw.draw(table)  # type: ignore[attr-defined,no-any-return]
+        return self.buffer.draw(table)  # type: ignore[attr-defined,no-any-return]
 
 
-class _Sent(io.RawIOBase):
-    """The end of a stream: its host writes what it is given."""
+class _Sent(io.BufferedIOBase):
+    """The end of a stream: its host writes what it is given.
+
+    Where a signal breaks in, a `BufferedWriter` would give it once more.
+    """
 
     def __init__(self, link: Link, number: int) -> None:
         self._link, self._number = link, number
+        self.name = ("<result>", "<stdout>", "<stderr>")[number]
+        self._held = bytearray()
+        self._lock = threading.RLock()
 
     def writable(self) -> bool:
         return True
@@ -135,11 +144,24 @@ class _Sent(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> int:  # any buffer
-        part = bytes(data[:CHUNK])
+        if self.closed:
+            raise ValueError("write to closed file")
+        with self._lock:
+            self._held += data
+            if len(self._held) >= CHUNK:
+                self.flush()
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        with self._lock:
+            held, self._held = self._held, bytearray()
+            for start in range(0, len(held), CHUNK):
+                self._post(bytes(held[start : start + CHUNK]))
+
+    def _post(self, part: bytes) -> None:
         if self._number:
             self._link.send(Frame(Kind.OUTPUT, part, id=self._number))
         else:
             # What was printed before it comes before it.
             flush_prints()
             self._link.send(Frame(Kind.RESULT, part, more=True))
-        return len(part)
