@@ -29,7 +29,7 @@ def of(kind: type[T], frame: Frame) -> T:
     Raises:
         BtplugError: The call failed.
     """
-    if frame.kind is Kind.FAILURE:
+    if frame.kind == Kind.FAILURE:
         raise _unpacker(Fault)(frame.body).error()
     found: T = _unpacker(kind)(frame.body)
     return found
@@ -37,10 +37,10 @@ def of(kind: type[T], frame: Frame) -> T:
 
 def _part(flow: Flow) -> Frame:
     frame = flow.take()
-    if frame.kind is Kind.FAILURE:
+    if frame.kind == Kind.FAILURE:
         of(Reply, frame)
-    if frame.kind is not Kind.CHUNK:
-        raise BadFrame(f"a frame of the kind {frame.kind.name}, expected a part")
+    if frame.kind != Kind.CHUNK:
+        raise BadFrame(f"a frame of the kind {frame.kind}, expected a part")
     return frame
 
 
@@ -105,7 +105,7 @@ class Outcomes:
             raise StopIteration
         try:
             frame = self._flow.take()
-            if frame.kind is Kind.RETURN:
+            if frame.kind == Kind.RETURN:
                 self._end(cancel=False)
                 raise StopIteration
             done = of(Done, frame)

@@ -66,17 +66,17 @@ class Broker:
         Raises:
             BadFrame: It is neither; the child is to be ended.
         """
-        if frame.kind is Kind.CALL:
+        if frame.kind == Kind.CALL:
             self._begin(frame)
         elif frame.kind in (Kind.CHUNK, Kind.CREDIT, Kind.CANCEL):
             # Of a call that is over something may still be on its way.
             if (flow := self._calls.get(frame.id)) is not None:
-                if frame.kind is Kind.CANCEL:
+                if frame.kind == Kind.CANCEL:
                     flow.close(_unwanted())
                 else:
                     flow.put(frame)
         else:
-            raise BadFrame(f"a frame of the kind {frame.kind.name}, expected a call")
+            raise BadFrame(f"a frame of the kind {frame.kind}, expected a call")
 
     def close(self) -> None:
         """End all calls, and give them a moment; the others end by themselves."""

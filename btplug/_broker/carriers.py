@@ -67,7 +67,7 @@ class _Awaited:
             await self._changed.wait()
         return frame
 
-    async def send(self, kind: Kind, body: bytes, *, more: bool) -> None:
+    async def send(self, kind: int, body: bytes, *, more: bool) -> None:
         while not self._flow.spend():
             self._changed.clear()
             if self._flow.spend():

@@ -49,7 +49,7 @@ class Flow:
             BadFrame: It had no credit for it, or gives more than there can be.
         """
         with self._ready:
-            if frame.kind is Kind.CREDIT:
+            if frame.kind == Kind.CREDIT:
                 self._credit += int.from_bytes(frame.body, "big")
                 if self._credit > WINDOW or len(frame.body) != 4:
                     raise BadFrame("credit for parts that were never sent")
@@ -122,7 +122,7 @@ class Flow:
             self._credit -= 1
             return True
 
-    def send(self, kind: Kind, body: bytes = b"", *, more: bool = False) -> None:
+    def send(self, kind: int, body: bytes = b"", *, more: bool = False) -> None:
         """Send a part, once there is credit for it."""
         while not self.spend():
             with self._ready:
@@ -130,7 +130,7 @@ class Flow:
                     self._ready.wait()
         self.post(kind, body, more=more)
 
-    def send_unless_answered(self, kind: Kind, body: bytes) -> bool:
+    def send_unless_answered(self, kind: int, body: bytes) -> bool:
         """Send a part as `send` does; False where an answer came instead of credit."""
         while not self.spend():
             with self._ready:
@@ -141,7 +141,7 @@ class Flow:
         self.post(kind, body, more=True)
         return True
 
-    def post(self, kind: Kind, body: bytes = b"", *, more: bool = False) -> None:
+    def post(self, kind: int, body: bytes = b"", *, more: bool = False) -> None:
         """Send what needs no credit."""
         self._post(Frame(kind, body, self.number, more))
 

@@ -41,7 +41,7 @@ class Line:
         """Let a call go when the next one begins; takes no lock."""
         self._abandoned.append(flow)
 
-    def open(self, kind: Kind, body: bytes) -> Flow:
+    def open(self, kind: int, body: bytes) -> Flow:
         """Begin a call, or ask the host's operator something."""
         while self._abandoned:
             self.close(self._abandoned.popleft(), cancel=True)

@@ -49,11 +49,11 @@ class Link:
         self._line = Line(channel)
 
     @staticmethod
-    def frame(kind: Kind, fields: dict[str, object]) -> Frame:
+    def frame(kind: int, fields: dict[str, object]) -> Frame:
         """Make a frame of plain data."""
         return Frame(kind, _dumped(fields).encode())
 
-    def tell(self, kind: Kind, **fields: object) -> None:
+    def tell(self, kind: int, **fields: object) -> None:
         """Send what needs no answer."""
         self.send(self.frame(kind, fields))
 

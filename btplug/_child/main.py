@@ -115,8 +115,10 @@ class Inside:
         self.manifest = values._replace(
             permissions=Permissions._make(values.permissions)
         )
-        root, files, hashes = order.pinned
-        code = CodeCache(None, Pinned(root, files, hashes=hashes), codes=order.codes)
+        root, files, hashes, digest = order.pinned
+        pinned = Pinned(root, files, hashes=hashes)
+        pinned.recall(digest)
+        code = CodeCache(None, pinned, codes=order.codes)
         self.commands.checked[self.manifest.root] = code
 
     def run(self, order: Order) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from btplug._confine.frames import CHUNK, Frame, Kind
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
     from btplug._load.codecache import CodeCache
 
-    Bytes: TypeAlias = tuple[str, dict[str, bytes], dict[str, str] | None]
+    Bytes: TypeAlias = tuple[str, dict[str, bytes], dict[str, str] | None, str]
 
 
-class Order(NamedTuple):
+class Order:
     """Plain values, so that marshal carries them; made by the host alone.
 
     Attributes:
         manifest: Of the plugin, its permissions as a tuple.
-        pinned: Its bytes: root, files, and hashes where some content was not kept.
+        pinned: Its bytes: root, files, hashes where some content was not kept, digest.
         codes: What was compiled of them before.
         words: Of the command line, behind the plugin's name.
         program: What stands before the name in a help page.
@@ -52,11 +52,14 @@ class Order(NamedTuple):
     kept: bool
     debug: bool
 
+    def __init__(self, **values: Any) -> None:  # those above
+        vars(self).update(values)
+
     def frames(self) -> Iterator[Frame]:
         """Yield what carries it."""
         import marshal
 
-        data = marshal.dumps([*self])
+        data = marshal.dumps(vars(self))
         for start in range(0, len(data), CHUNK):
             more = start + CHUNK < len(data)
             yield Frame(Kind.GO, data[start : start + CHUNK], more=more)
@@ -70,11 +73,12 @@ class Order(NamedTuple):
         while (frame := receive()) is not None:
             data += frame.body
             if not frame.more:
-                return cls._make(marshal.loads(data))
+                return cls(**marshal.loads(data))
         return None
 
 
 def pinned_of(code: CodeCache) -> Bytes:
     """Return the bytes of a plugin as plain values."""
     pinned = code.pinned
-    return pinned.root, pinned.files, None if pinned.whole else pinned.hashes
+    hashes = None if pinned.whole else pinned.hashes
+    return pinned.root, pinned.files, hashes, pinned.digest

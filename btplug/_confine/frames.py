@@ -10,8 +10,7 @@ import os
 import struct
 import threading
 from collections import deque
-from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from btplug.errors import PluginDied, UsageError
 
@@ -25,8 +24,11 @@ WINDOW = 16  # parts that may be under way before the receiver asks for more
 _HIGH = 8 * LONGEST  # bytes that wait for a child which does not read
 
 
-class Kind(IntEnum):
-    """What a frame is; the first five are of the run, the others belong to an id."""
+class Kind:
+    """What a frame is; the first five are of the run, the others belong to an id.
+
+    No enum: to define one takes as long as confining a process.
+    """
 
     READY = 1  # the child is confined, and has proven it
     GO = 2  # what it is to do
@@ -49,12 +51,12 @@ class Kind(IntEnum):
 
 
 _HEAD = struct.Struct("!IBBI")  # length of what follows it, kind, more, id
-_KINDS = {int(kind): kind for kind in Kind}
 LONGEST_BODY = LONGEST - _HEAD.size
-_OF_CHILD = frozenset(Kind) - {Kind.GO, Kind.ANSWER, Kind.OUTCOME, Kind.RETURN}
+KINDS = frozenset(value for name, value in vars(Kind).items() if name.isupper())
+_OF_CHILD = KINDS - {Kind.GO, Kind.ANSWER, Kind.OUTCOME, Kind.RETURN}
 
 
-class Frame(NamedTuple):
+class Frame:
     """One frame.
 
     Attributes:
@@ -62,10 +64,12 @@ class Frame(NamedTuple):
         more: Others of the same call follow and belong to it.
     """
 
-    kind: Kind
-    body: bytes = b""
-    id: int = 0
-    more: bool = False
+    __slots__ = ("body", "id", "kind", "more")
+
+    def __init__(
+        self, kind: int, body: bytes = b"", id: int = 0, more: bool = False
+    ) -> None:
+        self.kind, self.body, self.id, self.more = kind, body, id, more
 
     def packed(self) -> bytes:
         """Return it as it travels.
@@ -101,7 +105,7 @@ class Reader:
     """
 
     def __init__(self, *, host: bool) -> None:
-        self._kinds = {int(k): k for k in (_OF_CHILD if host else Kind)}
+        self._kinds = _OF_CHILD if host else KINDS
         self._held = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -124,7 +128,7 @@ class Reader:
                 return
             body = bytes(self._held[_HEAD.size : end])
             del self._held[:end]
-            yield Frame(self._kinds[kind], body, number, more == 1)
+            yield Frame(kind, body, number, more == 1)
 
     @property
     def partial(self) -> bool:

@@ -90,7 +90,7 @@ class Child:
                 f"the process that was to be confined did not start: {exc.what}",
                 fix="see what it printed, with BTPLUG_DEBUG=1",
             ) from exc
-        if frame.kind is not Kind.READY:
+        if frame.kind != Kind.READY:
             reason = frame.body.decode(errors="replace")
             raise Unconfinable(
                 f"the plugin cannot be confined here: {reason}", fix=IN_PROCESS
@@ -117,15 +117,15 @@ class Child:
         """
         while True:
             frame = self._next(noise)
-            if frame.kind is Kind.RESULT and not frame.more:
+            if frame.kind == Kind.RESULT and not frame.more:
                 return frame
-            if frame.kind is Kind.FAILURE and not frame.id:
+            if frame.kind == Kind.FAILURE and not frame.id:
                 return frame
-            if frame.kind is Kind.READY:
+            if frame.kind == Kind.READY:
                 raise BadFrame("a second sign that it is confined")
             began = monotonic()
             take(frame)
-            if frame.kind is Kind.ASK:
+            if frame.kind == Kind.ASK:
                 self._until += monotonic() - began
 
     def _next(self, noise: Callable[[bytes], object]) -> Frame:
@@ -194,14 +194,19 @@ class Child:
 
     def _reap(self) -> int | None:
         """End it, and return how it ended; None where somebody else was told."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-            os.killpg(self.pid, signal.SIGKILL)
+        self.kill()
         self._open = False
         try:
             return os.waitpid(self.pid, 0)[1]
         except ChildProcessError:  # SIGCHLD is ignored in this process
             return None
+
+    def kill(self) -> None:
+        """End it and its group, and do not wait for that; `end` does."""
+        if self._open:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
 
     def end(self) -> None:
         """End it and all it holds, now; again where a signal broke in."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from btplug._confine.syscalls import YOUNGEST, number
 
@@ -62,50 +62,48 @@ _EPERM, _ENOSYS = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 
-class _Step(NamedTuple):
-    code: int
-    value: int
-    yes: int = 0
-    no: int = 0
+def _step(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
+    """Return one step: what it does with a value, and how many steps it then skips."""
+    return struct.pack("=HBBI", code, yes, no, value)
 
 
-_NUMBER, _ARCH = _Step(_LOAD, 0), _Step(_LOAD, 4)
+_NUMBER, _ARCH = _step(_LOAD, 0), _step(_LOAD, 4)
 
 
-def _low(argument: int) -> _Step:
+def _low(argument: int) -> bytes:
     # Where the kernel itself looks at 32 bits, the upper ones are anybody's.
-    return _Step(_LOAD, 16 + 8 * argument)
+    return _step(_LOAD, 16 + 8 * argument)
 
 
-def _one_of(values: tuple[int, ...], yes: int, no: int) -> list[_Step]:
+def _one_of(values: tuple[int, ...], yes: int, no: int) -> list[bytes]:
     """Return *yes* for one of *values*, else *no*."""
-    tests = [_Step(_JEQ, v, yes=len(values) - i) for i, v in enumerate(values)]
-    return [*tests, _Step(_RETURN, no), _Step(_RETURN, yes)]
+    tests = [_step(_JEQ, v, yes=len(values) - i) for i, v in enumerate(values)]
+    return [*tests, _step(_RETURN, no), _step(_RETURN, yes)]
 
 
-def _none(argument: int) -> list[_Step]:
+def _none(argument: int) -> list[bytes]:
     """Allow where a pointer is none, else deny."""
-    upper = _Step(_LOAD, 20 + 8 * argument)
+    upper = _step(_LOAD, 20 + 8 * argument)
     return [
-        _low(argument), _Step(_JEQ, 0, no=2), upper, _Step(_JEQ, 0, yes=1),
-        _Step(_RETURN, _EPERM), _Step(_RETURN, _ALLOW),
+        _low(argument), _step(_JEQ, 0, no=2), upper, _step(_JEQ, 0, yes=1),
+        _step(_RETURN, _EPERM), _step(_RETURN, _ALLOW),
     ]  # fmt: skip
 
 
-def _judged(pid: int, landlock: int) -> dict[str, list[_Step]]:
+def _judged(pid: int, landlock: int) -> dict[str, list[bytes]]:
     """Return the calls that depend on their arguments, each with its program."""
-    deny, allow = _Step(_RETURN, _EPERM), _Step(_RETURN, _ALLOW)
+    deny, allow = _step(_RETURN, _EPERM), _step(_RETURN, _ALLOW)
     mine = _one_of((pid,), _ALLOW, _EPERM)
     calls = {
         # A thread is not a process; it is made in no namespace of its own.
         "clone": [
-            _low(0), _Step(_JSET, _NEW_NAMESPACES, yes=1),
-            _Step(_JSET, _CLONE_THREAD, yes=1), deny, allow,
+            _low(0), _step(_JSET, _NEW_NAMESPACES, yes=1),
+            _step(_JSET, _CLONE_THREAD, yes=1), deny, allow,
         ],
         # A datagram socket could be pointed at any other by sendmsg.
         "socketpair": [
-            _low(0), _Step(_JEQ, _AF_UNIX, yes=1), deny,
-            _low(1), _Step(_AND, _KIND),
+            _low(0), _step(_JEQ, _AF_UNIX, yes=1), deny,
+            _low(1), _step(_AND, _KIND),
             *_one_of((_STREAM, _SEQPACKET), _ALLOW, _EPERM),
         ],
         "sendto": _none(4),
@@ -121,7 +119,7 @@ def _judged(pid: int, landlock: int) -> dict[str, list[_Step]]:
     # Before version 3 it cannot deny to cut a file, either.
     kept = _FOR_IOCTL if landlock >= 3 else (*_FOR_IOCTL, _O_TRUNC)
     for name, flags in (("open", 1), ("openat", 2)):
-        masked = [_low(flags), _Step(_AND, _ACCESS_AND_TRUNC)]
+        masked = [_low(flags), _step(_AND, _ACCESS_AND_TRUNC)]
         calls[name] = [*masked, *_one_of(kept, _EPERM, _ALLOW)]
     if landlock < 3:
         calls["truncate"] = [deny]
@@ -135,18 +133,18 @@ def program(machine: Machine, pid: int, landlock: int) -> bytes:
         landlock: Version that is used besides.
     """
     steps = [
-        _ARCH, _Step(_JEQ, machine.audit, yes=1), _Step(_RETURN, _KILL), _NUMBER,
+        _ARCH, _step(_JEQ, machine.audit, yes=1), _step(_RETURN, _KILL), _NUMBER,
         # Calls of tomorrow; and those of x32, which have a bit of their own.
-        _Step(_JGE, YOUNGEST + 1, no=1), _Step(_RETURN, _ENOSYS),
+        _step(_JGE, YOUNGEST + 1, no=1), _step(_RETURN, _ENOSYS),
     ]  # fmt: skip
-    chosen: list[tuple[str, list[_Step]]] = list(_judged(pid, landlock).items())
-    chosen += [(name, [_Step(_RETURN, _ENOSYS)]) for name in MISSING.split()]
-    chosen += [(name, [_Step(_RETURN, _EPERM)]) for name in DENIED.split()]
+    chosen: list[tuple[str, list[bytes]]] = list(_judged(pid, landlock).items())
+    chosen += [(name, [_step(_RETURN, _ENOSYS)]) for name in MISSING.split()]
+    chosen += [(name, [_step(_RETURN, _EPERM)]) for name in DENIED.split()]
     for name, then in chosen:
         if (wanted := number(name, machine)) is not None:
-            steps += [_Step(_JEQ, wanted, no=len(then)), *then]
-    steps.append(_Step(_RETURN, _ALLOW))
-    return b"".join(struct.pack("=HBBI", s.code, s.yes, s.no, s.value) for s in steps)
+            steps += [_step(_JEQ, wanted, no=len(then)), *then]
+    steps.append(_step(_RETURN, _ALLOW))
+    return b"".join(steps)
 
 
 def install(system: System, code: bytes) -> None:

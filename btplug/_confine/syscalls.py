@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Machine(NamedTuple):
+class Machine:
     """What a filter must know of a processor.
 
     Attributes:
@@ -22,8 +22,8 @@ class Machine(NamedTuple):
         column: Of the table below.
     """
 
-    audit: int
-    column: int
+    def __init__(self, audit: int, column: int) -> None:
+        self.audit, self.column = audit, column
 
 
 MACHINES = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000B7, 1)}

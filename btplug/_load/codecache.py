@@ -114,7 +114,7 @@ class CodeCache:
     def compile_all(self) -> None:
         """Compile every file, before a child that cannot write the cache starts."""
         for path in self.pinned.files:
-            if path.endswith(".py"):
+            if path.endswith(".py") and path not in self.codes:
                 # A file that nothing imports may hold anything.
                 with suppress(SyntaxError, ValueError):
                     self.code(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,6 +14,10 @@ from btplug.cli.record import code_of, record
 from btplug.cli.stream import result_stream
 from btplug.errors import PluginExit, Terminated
 from btplug.logs import LEVELS
+
+if TYPE_CHECKING:
+    from btplug.cli.ending import Signals
+    from btplug.cli.host import Host
 
 # Name to help row; each lives in a module of its own, imported when called.
 BUILT_IN = {
@@ -110,20 +114,27 @@ class Root(PluginGroup):
             host = host_of(ctx)
             signals.leaving = host.end_child
             try:
-                code = super().invoke(ctx) or 0
-            except BaseException as exc:
-                signals.raises = False
-                host.stop(lasting=self.lasting, failed=True)
-                record(host, signals.code or code_of(exc))
-                told = isinstance(exc, (KeyboardInterrupt, Terminated, PluginExit))
-                if signals.number and not told:
-                    signals.throw()
-                raise
+                return self._recorded(ctx, host, signals)
+            finally:
+                # Last: killed before, it takes its time to be gone.
+                host.end_child()
+
+    def _recorded(self, ctx: click.Context, host: Host, signals: Signals) -> int:
+        try:
+            code = super().invoke(ctx) or 0
+        except BaseException as exc:
             signals.raises = False
-            stopped = host.stop(lasting=self.lasting, failed=bool(code))
-            code = signals.code or code or stopped
-            record(host, code)
-            return code
+            host.stop(lasting=self.lasting, failed=True)
+            record(host, signals.code or code_of(exc))
+            told = isinstance(exc, (KeyboardInterrupt, Terminated, PluginExit))
+            if signals.number and not told:
+                signals.throw()
+            raise
+        signals.raises = False
+        stopped = host.stop(lasting=self.lasting, failed=bool(code))
+        code = signals.code or code or stopped
+        record(host, code)
+        return int(code)
 
     def main(
         self,

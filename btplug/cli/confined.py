@@ -70,7 +70,7 @@ class Confined(click.Command):
             for one in brokers:
                 one.close()
                 host.reached += one.reached
-            child.end()
+            child.kill()
 
 
 def start(host: Host, admitted: Admitted, words: list[str]) -> None:

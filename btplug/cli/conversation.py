@@ -88,7 +88,7 @@ class Conversation:
             raise
         finally:
             self.close()
-        if last.kind is Kind.FAILURE:
+        if last.kind == Kind.FAILURE:
             self._raise(_fields(last))
         if self._line:
             raise BadFrame("a result that ends within a line")
@@ -128,27 +128,27 @@ class Conversation:
         Raises:
             BadFrame: It may not ask for that.
         """
-        if frame.kind is Kind.RESULT:
+        if frame.kind == Kind.RESULT:
             self._result(frame.body)
-        elif frame.kind is Kind.TABLE:
+        elif frame.kind == Kind.TABLE:
             if not self._ending:
                 out = None if self._json else self._host.out
                 self._drawing.table(_fields(frame), out)
-        elif frame.kind is Kind.OUTPUT:
+        elif frame.kind == Kind.OUTPUT:
             self._print(frame.body, "stdout" if frame.id == 1 else "stderr")
-        elif frame.kind is Kind.STARTED:
+        elif frame.kind == Kind.STARTED:
             if self._started:
                 raise BadFrame("a second sign that it has started")
             self._started = True
             self._allow("run_limit", "finish")
             self._remember(frame.body)
-        elif frame.kind is Kind.LOG:
+        elif frame.kind == Kind.LOG:
             self._log(_fields(frame))
-        elif frame.kind is Kind.STATUS:
+        elif frame.kind == Kind.STATUS:
             self._drawing.status(_fields(frame))
-        elif frame.kind is Kind.PROGRESS:
+        elif frame.kind == Kind.PROGRESS:
             self._drawing.progress(_fields(frame))
-        elif frame.kind is Kind.ASK:
+        elif frame.kind == Kind.ASK:
             told = {} if self._ending else self._drawing.answer(_fields(frame))
             body = dumps(told).encode()
             self._child.post(Frame(Kind.ANSWER, body, id=frame.id))
@@ -283,9 +283,9 @@ def _fields(frame: Frame) -> dict[str, Any]:
     try:
         found = loads(frame.body)
     except BadJSON as exc:
-        raise BadFrame(f"no JSON in a frame {frame.kind.name} ({exc})") from exc
+        raise BadFrame(f"no JSON in a frame of the kind {frame.kind} ({exc})") from exc
     if not isinstance(found, dict):
-        raise BadFrame(f"no mapping in a frame {frame.kind.name}")
+        raise BadFrame(f"no mapping in a frame of the kind {frame.kind}")
     return found
 
 

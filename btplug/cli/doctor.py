@@ -77,7 +77,7 @@ def _found(host: Host) -> dict[str, list[dict[str, object]]]:
 
 def _confinement() -> dict[str, object]:
     """Return what the kernel offers, and what a confined plugin can do all the same."""
-    from btplug.sandbox import offer
+    from btplug._confine.offer import offer
 
     found = offer()
     return {

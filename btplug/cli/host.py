@@ -280,7 +280,8 @@ class Host:
             lasting: The process ends now: handlers of logs may stay.
             failed: The run has failed before, and that decides how it ends.
         """
-        self.end_child()
+        if self.child is not None:
+            self.child.kill()
         if self.context is None:
             return 0
         own = self.commands.shut_down()

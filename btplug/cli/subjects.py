@@ -123,7 +123,7 @@ def _sizes(pinned: Pinned) -> dict[str, int]:
 
 def _project(root: str, host: Host, *, in_process: bool) -> list[Subject]:
     """Return the settings and the plugins of a project; what is broken costs a line."""
-    from btplug.sandbox import offer
+    from btplug._confine.offer import offer
 
     found: list[Subject] = []
     if settings := read_project(os.path.join(root, SETTINGS)):

@@ -85,7 +85,7 @@ def _check_confinement(name: str | None) -> None:
     Raises:
         Unconfinable: Nothing can be confined here.
     """
-    from btplug.sandbox import offer
+    from btplug._confine.offer import offer
 
     if missing := offer().missing:
         from shlex import quote

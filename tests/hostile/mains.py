@@ -112,7 +112,7 @@ def send_bytes(channel, told):
 
 @after_go
 def flood(channel, told):
-    frame = Frame(Kind(told["kind"]), bytes(CHUNK), told["id"]).packed()
+    frame = Frame(told["kind"], bytes(CHUNK), told["id"]).packed()
     while True:
         os.write(channel._fd, frame)
 

@@ -18,6 +18,7 @@ from stage import HERE, VERSION, aside, users
 from btplug import sandbox
 from btplug._confine import landlock, rules, seccomp
 from btplug._confine.frames import LONGEST, BadFrame, Frame, Kind
+from btplug._confine.offer import offer
 from btplug.errors import BtplugError, PluginDied, PluginTimeout, Unconfinable
 
 pytestmark = [
@@ -406,7 +407,7 @@ def test_a_child_that_cannot_even_start_is_not_confined(tmp_path):
 
 
 def test_the_system_says_what_it_offers():
-    found = sandbox.offer()
+    found = offer()
 
     assert found.landlock == VERSION
     assert found.missing == ""

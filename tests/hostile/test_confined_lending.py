@@ -37,6 +37,6 @@ def test_a_confined_child_sends_in_every_form_and_to_whom_it_may_only():
             last = child.hear(broker.take, noise.append)
             broker.close()
         assert noise == []
-        assert last.kind is Kind.RESULT
+        assert last.kind == Kind.RESULT
         assert json.loads(last.body) == [*"abcccde", "NotAllowed"]
         assert list(broker.reached) == [there.url.removeprefix("http://").rstrip("/")]

@@ -378,7 +378,7 @@ def test_frames_of_calls_there_are_not_are_nothing(raw):
         raw.channel.send(Frame(kind, b"????", 99))
     raw.channel.send(call(method="health"))
 
-    assert raw.channel.receive().kind is Kind.RETURN
+    assert raw.channel.receive().kind == Kind.RETURN
     assert raw.error is None
 
 
@@ -418,7 +418,7 @@ def test_calls_without_end_are_refused_and_do_no_harm(http):
             for number in range(1, 500):
                 made.channel.send(call(there.url, number=number, timeout=2.0))
             frames = [made.channel.receive() for _ in range(499)]
-            assert all(f.kind is Kind.FAILURE for f in frames)
+            assert all(f.kind == Kind.FAILURE for f in frames)
             refused = [f for f in frames if b"calls are under way already" in f.body]
             assert len(refused) == 499 - MOST_CALLS
             # Those of the broker, of the server, and of the transport.
@@ -481,7 +481,7 @@ def test_a_child_that_goes_away_frees_what_it_asked_for(http):
     with Hostile(endless) as there:
         made = Lent({"http": http}, http.context.home)
         made.channel.send(call(there.url, method="stream"))
-        assert made.channel.receive().kind is Kind.RETURN
+        assert made.channel.receive().kind == Kind.RETURN
         made.close()
         assert ended.wait(20)
 
@@ -491,7 +491,7 @@ def test_turns_that_are_none_fail_the_call(raw):
     raw.channel.send(Frame(Kind.CHUNK, packed([["x"]]), 1))
     found = raw.channel.receive()
 
-    assert found.kind is Kind.FAILURE
+    assert found.kind == Kind.FAILURE
     assert b"a frame that cannot be read" in found.body
 
 

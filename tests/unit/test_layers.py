@@ -13,7 +13,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"errors"},
     {"_confine.syscalls", "_confine.scratch", "_confine.frames"},
     {"_confine.landlock", "_confine.seccomp"},
-    {"_confine.rules"},
+    {"_confine.rules", "_confine.offer"},
     {"_confine.process"},
     {"sandbox"},
     {"_yaml", "logs", "network", "_folders", "_loop", "_trust.blocktext"},
