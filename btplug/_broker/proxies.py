@@ -18,9 +18,9 @@ from btplug._broker.answers import (
 )
 from btplug._broker.flow import Flow, cut
 from btplug._broker.line import Line
-from btplug._broker.parcels import Ask, Turn, packed
-from btplug._confine.frames import INLINE, LONGEST, Kind
-from btplug.errors import TooLarge, Unsupported
+from btplug._broker.parcels import Ask, Turn, packed, unpacker
+from btplug._confine.frames import INLINE, LONGEST, BadFrame, Kind
+from btplug.errors import TooLarge, Unsupported, UsageError
 from btplug.message import Health, Message, Peer, Reply
 from btplug.outcome import Failure
 from btplug.transport import TransportPlugin
@@ -144,7 +144,16 @@ class Proxy(TransportPlugin):
             ask.transport, ask.method, ask.peer, message, len(body), chunked,
             ask.again, ask.timeout, ask.deadline, ask.limit, ask.repeatable,
         )  # fmt: skip
-        flow = self._line.open(Kind.CALL, packed(told))
+        call = packed(told)
+        try:
+            _read_ask(call)
+        except BadFrame as exc:
+            # The host would end the run, and say nothing of why.
+            raise UsageError(
+                f"{ask.method}: found arguments that are not of its kinds ({exc.what})",
+                fix="give it a Peer, a Message and numbers",
+            ) from exc
+        flow = self._line.open(Kind.CALL, call)
         try:
             for part in cut(body) if body else ():
                 if not flow.send_unless_answered(Kind.CHUNK, part):
@@ -197,6 +206,9 @@ class Proxy(TransportPlugin):
         threading.Thread(target=pump, name="btplug pump", daemon=True).start()
 
 
+_read_ask = unpacker(Ask)
+
+
 def _parts(chunks: Any) -> Iterator[bytes]:  # any kind a stream takes
     if isinstance(chunks, bytes | bytearray | memoryview):
         yield from cut(chunks)
@@ -224,6 +236,11 @@ def _turns(
     batch: list[Turn] = []
     size, most = 0, _BATCH if isinstance(peers, list | tuple) else 1
     for index, peer in enumerate(peers):
+        if not isinstance(peer, Peer):
+            raise UsageError(
+                f"found a {type(peer).__name__} after {index:,} peers, expected a Peer",
+                fix="make one of a text with Peer.parse(text)",
+            )
         known[index] = peer
         turn = _turn(peer, message)
         length = len(turn.message.body) if turn.message else 0

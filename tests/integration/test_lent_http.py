@@ -65,6 +65,24 @@ def test_a_body_of_any_size_goes_there_and_back(proxy, size):
         assert proxy.send(Peer(there.url), Message(body=body)).body == body
 
 
+def test_what_is_no_peer_is_refused_here_and_the_line_lives_on(proxy):
+    with Hostile(parrot) as there:
+        with pytest.raises(
+            UsageError, match="send: found arguments that are not of its"
+        ):
+            proxy.send(there.url, Message(body=b"x"))
+        with pytest.raises(
+            UsageError, match="send: found arguments that are not of its"
+        ):
+            proxy.send(Peer(there.url), Message(body=b"x"), timeout="soon")
+        with pytest.raises(
+            UsageError, match="found a str after 1 peers, expected a Peer"
+        ):
+            list(proxy.send_many([Peer(there.url), there.url], Message(body=b"x")))
+
+        assert proxy.send(Peer(there.url), Message(body=b"y")).body == b"y"
+
+
 def test_a_stream_goes_both_ways_in_parts(proxy):
     with Hostile(parrot_of_streams) as there:
         chunks = (bytes([i % 256]) * 70_000 for i in range(40))
