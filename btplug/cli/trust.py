@@ -50,16 +50,21 @@ def command(
     btplug.yaml and all its plugins. What changes later has to be accepted again.
     """
     host = host_of(ctx)
-    if not in_process and not as_list:
-        _check_confinement(name)
-    if as_list or name is None:
-        if not as_list:
+    if as_list:
+        if name is not None:
             raise UsageError(
-                "found no name, expected the plugin to accept",
-                fix="name it, or see what is accepted with: btplug trust --list",
+                f"found --list and {name!r}, expected one of them",
+                fix=f"see one plugin with: btplug info {name}",
             )
         _list(host, as_json)
         return
+    if not in_process:
+        _check_confinement(name)
+    if name is None:
+        raise UsageError(
+            "found no name, expected the plugin to accept",
+            fix="name it, or see what is accepted with: btplug trust --list",
+        )
     from btplug.cli.subjects import digest_over, subjects
 
     found = subjects(name, host, in_process=in_process)

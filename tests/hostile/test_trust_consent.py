@@ -472,3 +472,13 @@ def test_a_consent_to_run_confined_starts_no_transport(
     )
     assert "with: btplug trust --in-process wire" in done.stderr
     assert marks() == []
+
+
+def test_a_list_is_of_all_that_is_accepted(btplug):
+    done = btplug("trust", "--list", "it")
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "btplug: error: found --list and 'it', expected one of them\n"
+        "  fix:   see one plugin with: btplug info it\n"
+    )
