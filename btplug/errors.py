@@ -121,9 +121,16 @@ class PluginDied(BtplugError):
 
 
 class Unconfinable(BtplugError):
-    """This system cannot confine a plugin, or did not."""
+    """This system cannot confine a plugin, or did not.
+
+    Attributes:
+        OTHERWISE: What to do where nothing can be confined.
+    """
 
     exit_code = 6
+    OTHERWISE = (
+        "let it run in btplug's own process, unconfined: btplug trust --in-process NAME"
+    )
 
 
 class PluginFailed(BtplugError):

@@ -11,7 +11,6 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from btplug._confine.process import IN_PROCESS, Child
 from btplug._confine.rules import KEPT, Limits, Plan, begin
 from btplug._confine.scratch import make_folder, remove, sweep
 from btplug.errors import Unconfinable
@@ -19,7 +18,9 @@ from btplug.errors import Unconfinable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Child", "Limits", "readable", "start"]
+    from btplug._confine.process import Child
+
+__all__ = ["Limits", "readable", "start"]
 
 _LOWEST = 10  # of our descriptors: below may be a standard one that is closed
 
@@ -72,7 +73,7 @@ def start(
     """
     if sys.platform != "linux":
         raise Unconfinable(
-            f"plugins are not confined on {sys.platform}", fix=IN_PROCESS
+            f"plugins are not confined on {sys.platform}", fix=Unconfinable.OTHERWISE
         )
     if path is None:
         path = [p for p in sys.path if os.path.isabs(p)]
@@ -97,10 +98,13 @@ def start(
     finally:
         for fd in (pair[1], noise[1]):
             os.close(fd)
+    # While the child gets ready.
+    from btplug._confine.process import Child
+
     child = Child(pid, pair[0], noise[0], folder, owned, plan.limits)
     if not forked:
         child.tell(plan.packed())
-    sweep()  # while the child gets ready
+    sweep()
     return child
 
 

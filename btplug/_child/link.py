@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from _json import encode_basestring_ascii as _quoted
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from btplug._broker.line import Line
 from btplug._confine.frames import Frame, Kind
 from btplug._json import loads
 from btplug._lending import Transports
@@ -15,6 +14,7 @@ from btplug.errors import PluginError, PluginTimeout, TrustError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from btplug._broker.line import Line
     from btplug._child.order import Order
     from btplug._confine.frames import Channel
     from btplug.context import Context
@@ -46,7 +46,14 @@ class Link:
 
     def __init__(self, channel: Channel) -> None:
         self.send, self.receive = channel.send, channel.receive
-        self._line = Line(channel)
+        self._channel = channel
+
+    @cached_property
+    def _line(self) -> Line:
+        # Imported here: not every plugin asks or sends.
+        from btplug._broker.line import Line
+
+        return Line(self._channel)
 
     @staticmethod
     def frame(kind: int, fields: dict[str, object]) -> Frame:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from btplug._confine.rules import Limits
     from btplug.errors import BtplugError
 
-IN_PROCESS = (
-    "let it run in btplug's own process, unconfined: btplug trust --in-process NAME"
-)
 _START = 20.0  # seconds; a hundredth of one where nothing is wrong
 _GONE = 2.0  # seconds to end for a process that has closed its channel
 _NOISE = 65536  # bytes that are read at once of what it prints past the channel
@@ -93,7 +90,8 @@ class Child:
         if frame.kind != Kind.READY:
             reason = frame.body.decode(errors="replace")
             raise Unconfinable(
-                f"the plugin cannot be confined here: {reason}", fix=IN_PROCESS
+                f"the plugin cannot be confined here: {reason}",
+                fix=Unconfinable.OTHERWISE,
             )
         self.allow(None, "")
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from btplug._broker.broker import Broker
+    from btplug._confine.process import Child
     from btplug.cli.admission import Admitted
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
-    from btplug.sandbox import Child
 
 _MAIN = "btplug._child.main"
 

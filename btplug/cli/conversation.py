@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from btplug._broker.broker import Broker
+    from btplug._confine.process import Child
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
-    from btplug.sandbox import Child
 
 # By exit code, what a plugin's own error may end a run with.
 _ERRORS: dict[int, type[BtplugError]] = {

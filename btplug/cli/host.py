@@ -23,12 +23,12 @@ from btplug.manifest import FILE, Manifest, Permissions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from btplug._confine.process import Child
     from btplug._folders import Observation
     from btplug._index import Listing
     from btplug.cli.made import Made
     from btplug.context import Context
     from btplug.registry import CLIPluginRegistry, TransportPluginRegistry
-    from btplug.sandbox import Child
     from btplug.settings import Settings
 
 
