@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PIECE = 256 * 1024  # bytes read from a file at once
 _SMALL = 16 * 1024  # bytes whose copy costs less than further writes
-_AHEAD = 1024 * 1024  # bytes fetched before they can be sent
+_AHEAD = 8 * 1024 * 1024  # bytes fetched before they can be sent
 
 
 class Source:
@@ -97,15 +97,17 @@ class Source:
         elif self._length is not None:
             yield self._chunks
         else:
+            end = b""  # of the chunk before: it leaves with the size of the next
             async for chunk in _each(self._chunks):
                 size = memoryview(chunk).nbytes
                 if size > _SMALL:
-                    yield b"%x\r\n" % size
+                    yield b"%b%x\r\n" % (end, size)
                     yield bytes(chunk)
-                    yield b"\r\n"
+                    end = b"\r\n"
                 elif size:  # an empty one would end the body
-                    yield b"%x\r\n%b\r\n" % (size, bytes(chunk))
-            yield b"0\r\n\r\n"
+                    yield b"%b%x\r\n%b\r\n" % (end, size, bytes(chunk))
+                    end = b""
+            yield end + b"0\r\n\r\n"
 
     def close(self) -> None:
         """Close a file that was opened here."""

@@ -20,8 +20,8 @@ __all__ = ["HTTPStream", "Sink", "Source"]
 
 # Where that much came at once more is on its way; a token is passed on at once.
 _FAST = 32 * 1024
-_BATCH, _MOMENT = 512 * 1024, 0.002  # bytes; seconds
-_HIGH = 1024 * 1024  # bytes of a reply held for a slow reader
+_BATCH, _MOMENT = 2 * 1024 * 1024, 0.002  # bytes; seconds
+_HIGH = 3 * 1024 * 1024  # bytes of a reply held for a slow reader
 
 
 class Sink:
