@@ -36,7 +36,7 @@ class Connection(Reading):
     async def carry(
         self,
         exchange: Exchange,
-        chunks: AsyncIterator[bytes] | None = None,
+        chunks: AsyncIterator[list[bytes]] | None = None,
         sink: Sink | None = None,
     ) -> None:
         """Send the message of *exchange*, and return when its reply is complete.
@@ -67,11 +67,11 @@ class Connection(Reading):
             else:
                 await self._write(pieces, exchange, done)
             if chunks is not None:
-                async for chunk in chunks:
+                async for pieces in chunks:
                     if done.done() or self.transport.is_closing():
                         break
-                    exchange.total += len(chunk)
-                    await self._write([chunk], exchange, done)
+                    exchange.total += sum(map(len, pieces))
+                    await self._write(pieces, exchange, done)
                     exchange.step()
             if not done.done():
                 exchange.reading()

@@ -88,26 +88,25 @@ class Source:
         self._file.seek(self._start)
         return digest.hexdigest()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it stands on the wire."""
+    async def pieces(self) -> AsyncIterator[list[bytes]]:
+        """Yield the body as it stands on the wire, some pieces at a time."""
         if self._file is not None:
             self._file.seek(self._start)
             async for piece in Ahead(_parts(self._file, self._length or 0)):
-                yield bytes(piece)
+                yield [bytes(piece)]
         elif self._length is not None:
-            yield self._chunks
+            yield [self._chunks]
         else:
             end = b""  # of the chunk before: it leaves with the size of the next
             async for chunk in _each(self._chunks):
                 size = memoryview(chunk).nbytes
                 if size > _SMALL:
-                    yield b"%b%x\r\n" % (end, size)
-                    yield bytes(chunk)
+                    yield [b"%b%x\r\n" % (end, size), bytes(chunk)]
                     end = b"\r\n"
                 elif size:  # an empty one would end the body
-                    yield b"%b%x\r\n%b\r\n" % (end, size, bytes(chunk))
+                    yield [b"%b%x\r\n%b\r\n" % (end, size, bytes(chunk))]
                     end = b""
-            yield end + b"0\r\n\r\n"
+            yield [end + b"0\r\n\r\n"]
 
     def close(self) -> None:
         """Close a file that was opened here."""
