@@ -68,7 +68,7 @@ class Transports(Mapping[str, "Transport"]):
                 for peer in peers:
                     self._note(peer)
             elif args and isinstance(peers, AsyncIterator):
-                return (self._anoted(peers), *args[1:])
+                return (self._noted_later(peers), *args[1:])
             elif args and isinstance(peers, Iterator):
                 return (map(self._note, peers), *args[1:])
         else:
@@ -83,7 +83,7 @@ class Transports(Mapping[str, "Transport"]):
             self.reached[url if "://" in url else f"http://{url}"] = None
         return peer
 
-    async def _anoted(self, peers: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def _noted_later(self, peers: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for peer in peers:
             yield self._note(peer)
 

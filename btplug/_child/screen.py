@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 from btplug._confine.frames import CHUNK, LONGEST_BODY, Frame, Kind
 from btplug.context import Screen, nobody
@@ -113,7 +113,8 @@ class _Drawn(io.TextIOWrapper):
         """Have the host draw a table; False: it is too long for that."""
         self.flush()
         flush_prints()
-        return self.buffer.draw(table)  # type: ignore[attr-defined,no-any-return]
+        sent = cast("_Sent", self.buffer)
+        return sent.draw(table)
 
 
 class _Sent(io.BufferedIOBase):
