@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seconds. A signal may come just before a thread begins to wait, or to another thread:
+# neither wakes it, but when it looks for itself Python raises what the signal means.
+LOOK = 1.0
 _THREADS = 512  # made when they are needed: as many as `send_many` has turns at once
 
 
@@ -77,13 +80,15 @@ class HomeLoop:
         job = _Job(self._started(), work, over.release)
         try:
             job.start()
-            over.acquire()
+            while not over.acquire(timeout=LOOK):
+                continue
         except BaseException:
             # Ctrl-C reaches the waiting thread only: the work must not go on, and
             # may take a moment to let go of what it holds.
             job.cancel()
             if not job.ended:
-                over.acquire(timeout=-1 if patient else 1.0)
+                while not over.acquire(timeout=LOOK) and patient:
+                    continue
             raise
         return job.result()
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from btplug._confine.rules import KEPT, Limits, Plan, begin
-from btplug._confine.scratch import make_folder, remove, sweep
+from btplug._confine.scratch import make_folder, remove
 from btplug.errors import Unconfinable
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ def start(
     child = Child(pid, pair[0], noise[0], folder, owned, plan.limits)
     if not forked:
         child.tell(plan.packed())
-    sweep()
     return child
 
 

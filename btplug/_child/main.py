@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import gc
 import io
 import os
 import signal
@@ -139,6 +140,11 @@ class Inside:
 
     def remember(self, *_: object) -> None:
         """Cache nothing: there is nowhere to."""
+
+    def collect_garbage(self) -> None:
+        """Have Python look for garbage, among what is made from now on."""
+        gc.freeze()
+        gc.enable()
 
     def give_back(self) -> None:
         """Have prints reach stdout again."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def _attributes(known: int, rights: int) -> tuple[bytes, int]:
         fields.append(_BOTH_TCP)
     if known >= 6:
         fields.append(_BOTH_SCOPES)
-    packed = struct.pack(f"={len(fields)}Q", *fields)
+    packed = b"".join(field.to_bytes(8, "little") for field in fields)
     return packed, len(packed)
 
 
@@ -96,7 +95,7 @@ def _allow(system: System, ruleset: int, path: str, rights: int) -> None:
     try:
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
             rights &= _OF_FILES
-        rule = struct.pack("=Qi", rights, fd)
+        rule = (rights | fd << 64).to_bytes(12, "little")
         system.call("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
     finally:
         os.close(fd)

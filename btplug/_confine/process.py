@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _START = 20.0  # seconds; a hundredth of one where nothing is wrong
 _GONE = 2.0  # seconds to end for a process that has closed its channel
+_LOOK = 1.0  # seconds; a signal that came just before a wait does not end it
 _NOISE = 65536  # bytes that are read at once of what it prints past the channel
 
 
@@ -151,7 +152,7 @@ class Child:
             events |= select.POLLOUT
         poll.register(self._channel, events)
         left = self._until - monotonic()
-        for fd, event in poll.poll(min(max(left, 0.0), 3600.0) * 1000):
+        for fd, event in poll.poll(min(max(left, 0.0), _LOOK) * 1000):
             if fd == self._wake:
                 os.eventfd_read(self._wake)
             elif fd == self._noise:

@@ -1,6 +1,6 @@
 """What a child does to itself before anything of a plugin is in it.
 
-`resource` and what `ctypes` is made of are imported here and nowhere else, late.
+What `ctypes` is made of is imported here and nowhere else, late.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ PAST_MEMORY, PAST_FILES, BROKEN = 71, 72, 70
 _PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38  # of prctl
 _CAPABILITIES = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)  # version, own pid
 KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "NO_COLOR", "COLUMNS")
+# Of asm-generic/resource.h, which both processors have.
+_PROCESSOR, _FILE_SIZE, _CORE, _FILES, _MEMORY = 0, 1, 4, 7, 9
 _AF_UNIX, _AF_INET, _STREAM = 1, 2, 1
 _HEAPS, _STACK = 4, 2 * 1024 * 1024
 _CHANNEL = 3  # its descriptor in an interpreter of its own
@@ -179,7 +181,7 @@ def _confine(plan: Plan, channel: int) -> None:
     _erase_environment(system, plan.folder)
     sys.path[:] = plan.path
     os.umask(0o077)
-    _limit(plan.limits)
+    _limit(system, plan.limits)
     # Addresses are limited, and hundreds of threads would take all of them.
     system.share_heaps(_HEAPS)
     threading.stack_size(_STACK)
@@ -245,20 +247,20 @@ def _erase_environment(system: System, folder: str) -> None:
         tempfile.tempdir = None
 
 
-def _limit(limits: Limits) -> None:
-    import resource
-
+def _limit(system: System, limits: Limits) -> None:
     for what, value, more in (
-        (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_AS, limits.memory, 0),
-        (resource.RLIMIT_NOFILE, limits.files, 0),
-        (resource.RLIMIT_FSIZE, limits.file_size, 0),
+        (_CORE, 0, 0),
+        (_MEMORY, limits.memory, 0),
+        (_FILES, limits.files, 0),
+        (_FILE_SIZE, limits.file_size, 0),
         # At the first it gets a signal that says why, at the second it is killed.
-        (resource.RLIMIT_CPU, limits.processor, 1),
+        (_PROCESSOR, limits.processor, 1),
     ):
-        _, most = resource.getrlimit(what)
-        room = float("inf") if most == resource.RLIM_INFINITY else most
-        resource.setrlimit(what, (int(min(value, room)), int(min(value + more, room))))
+        now = bytes(16)  # filled by the kernel: two numbers, the second is the most
+        system.call("prlimit64", 0, what, 0, now)
+        most = int.from_bytes(now[8:], "little")
+        asked = min(value, most) | min(value + more, most) << 64
+        system.call("prlimit64", 0, what, asked.to_bytes(16, "little"), 0)
 
 
 def _forbid(system: System, plan: Plan) -> None:

@@ -9,7 +9,6 @@ Source: https://docs.kernel.org/userspace-api/seccomp_filter.html
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from btplug._confine.syscalls import YOUNGEST, number
@@ -64,7 +63,7 @@ _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 def _step(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
     """Return one step: what it does with a value, and how many steps it then skips."""
-    return struct.pack("=HBBI", code, yes, no, value)
+    return (code | yes << 16 | no << 24 | value << 32).to_bytes(8, "little")
 
 
 _NUMBER, _ARCH = _step(_LOAD, 0), _step(_LOAD, 4)
@@ -156,5 +155,5 @@ def install(system: System, code: bytes) -> None:
         OSError: The kernel refused.
     """
     # struct sock_fprog: how many steps there are, and where.
-    pointer = struct.pack("@HP", len(code) // 8, system.address(code))
+    pointer = (len(code) // 8 | system.address(code) << 64).to_bytes(16, "little")
     system.call("prctl", _PR_SET_SECCOMP, _MODE_FILTER, pointer, 0, 0)

@@ -124,14 +124,14 @@ class Root(PluginGroup):
             code = super().invoke(ctx) or 0
         except BaseException as exc:
             signals.raises = False
-            host.stop(lasting=self.lasting, failed=True)
+            host.stop(failed=True)
             record(host, signals.code or code_of(exc))
             told = isinstance(exc, (KeyboardInterrupt, Terminated, PluginExit))
             if signals.number and not told:
                 signals.throw()
             raise
         signals.raises = False
-        stopped = host.stop(lasting=self.lasting, failed=bool(code))
+        stopped = host.stop(failed=bool(code))
         code = signals.code or code or stopped
         record(host, code)
         return int(code)

@@ -14,11 +14,12 @@ from btplug.cli.record import place_of
 from btplug.errors import BtplugError, Unconfinable, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from btplug._broker.broker import Broker
     from btplug._confine.process import Child
     from btplug.cli.admission import Admitted
+    from btplug.cli.conversation import Conversation
     from btplug.cli.host import Host
     from btplug.manifest import Manifest
 
@@ -37,8 +38,6 @@ class Confined(click.Command):
         return ctx.args
 
     def invoke(self, ctx: click.Context) -> None:
-        from btplug.cli.conversation import Conversation
-
         host, manifest = self._host, self._admitted.manifest
         if host.child is None:
             start(host, self._admitted, ctx.args)
@@ -53,24 +52,40 @@ class Confined(click.Command):
                 brokers.append(_broker(host, manifest, child, ctx.args))
             return brokers[0]
 
-        conversation = Conversation(host, manifest, child, broker)
+        conversation: Conversation | None = None
         try:
             # It reads what it is to do once it is confined, and no sooner.
             for frame in _order(host, self._admitted, ctx).frames():
                 child.post(frame)
-            import_module("btplug._trust.runs")  # for the end, while it gets ready
+            # While it gets ready.
+            conversation = _conversation(host, manifest, child, broker)
             child.wait_until_confined(conversation.noise)
+            host.collect_garbage()
             conversation.run()
         except BtplugError as exc:
-            exc.where = exc.where or (None if conversation.told else manifest.path)
+            told = conversation is not None and conversation.told
+            exc.where = exc.where or (None if told else manifest.path)
             _complete(exc, manifest)
             raise
         finally:
-            conversation.close()
+            if conversation is not None:
+                conversation.close()
             for one in brokers:
                 one.close()
                 host.reached += one.reached
             child.kill()
+
+
+def _conversation(
+    host: Host, manifest: Manifest, child: Child, broker: Callable[[], Broker]
+) -> Conversation:
+    """Return what hears the child, and do what else a run needs that can wait."""
+    from btplug._confine.scratch import sweep
+    from btplug.cli.conversation import Conversation
+
+    import_module("btplug._trust.runs")  # for the end
+    sweep()
+    return Conversation(host, manifest, child, broker)
 
 
 def start(host: Host, admitted: Admitted, words: list[str]) -> None:
@@ -100,8 +115,9 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
         from btplug.cli.made import made
 
         host.made += made(words, partial(_leads_to, guarded))
-    # Once for both: the host needs most of it too.
-    import_module(_MAIN)
+    # Once for both. While transports start, the child has time for what it needs alone.
+    starts = manifest.transports is None or manifest.transports
+    import_module("btplug.registry" if starts else _MAIN)
     try:
         host.child = sandbox.start(
             f"{_MAIN}:main",

@@ -9,6 +9,7 @@ import click
 
 from btplug.cli.enable import mark
 from btplug.cli.lazy import complete_name, host_of
+from btplug.cli.unknown import unknown
 from btplug.errors import PluginError
 
 
@@ -21,6 +22,6 @@ def command(ctx: click.Context, name: str) -> None:
     # A broken plugin can be disabled too.
     with suppress(PluginError):
         if host.finder.find(name) is None:
-            host.unknown(name)
+            unknown(host, name)
     mark(os.path.join(host.home.disabled, name), there=True)
     click.echo(f"{name} is disabled", err=True)

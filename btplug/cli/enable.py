@@ -8,6 +8,7 @@ from contextlib import suppress
 import click
 
 from btplug.cli.lazy import complete_name, host_of
+from btplug.cli.unknown import unknown
 from btplug.errors import BtplugError, PluginError
 from btplug.manifest import is_name
 
@@ -19,11 +20,11 @@ def command(ctx: click.Context, name: str) -> None:
     """Let the disabled plugin NAME be used again."""
     host = host_of(ctx)
     if not is_name(name):
-        host.unknown(name)
+        unknown(host, name)
     if not host.home.is_disabled(name):
         with suppress(PluginError):
             if host.finder.find(name) is None:
-                host.unknown(name)
+                unknown(host, name)
         click.echo(f"{name} is not disabled", err=True)
         return
     mark(os.path.join(host.home.disabled, name), there=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from btplug._discovery import Finder, read_spot
 from btplug._folders import digest, folders, load_cached, observe, settled, store_cached
@@ -12,12 +13,7 @@ from btplug._installed import Spot
 from btplug.cli.admission import Admitted, Gate
 from btplug.cli.report import fail, warn
 from btplug.cli.stream import ResultStream
-from btplug.errors import (
-    BtplugError,
-    PluginError,
-    UnknownPlugin,
-    UsageError,
-)
+from btplug.errors import BtplugError, PluginError, UsageError
 from btplug.manifest import FILE, Manifest, Permissions
 
 if TYPE_CHECKING:
@@ -38,6 +34,7 @@ class Host:
     Attributes:
         json: The result is printed as JSON.
         json_errors: Errors and warnings are.
+        lasting: The process ends with the run: what was changed in it may stay.
     """
 
     def __init__(
@@ -50,13 +47,14 @@ class Host:
         log_file: str | None = None,
         json_errors: bool = False,
         stream: ResultStream | None = None,
+        lasting: bool = False,
     ) -> None:
         self.home = folders()
         self.finder = Finder(self.home, plugin_dirs)
         self.in_process = in_process
         self.gate = Gate(self.home, in_process=in_process, lock=lock)
         self.json = False
-        self.json_errors = json_errors
+        self.json_errors, self.lasting = json_errors, lasting
         self.stream = stream or ResultStream()
         self._logs = {"log_level": log_level, "log_file": log_file}
         self.overrides: Mapping[str, Mapping[str, str]] = {}
@@ -121,36 +119,12 @@ class Host:
             UnknownPlugin: There is none of that name.
             ManifestError: It is broken.
         """
-        return self.look_up(name) or self.unknown(name, kind)
+        found = self.look_up(name)
+        if found is None:
+            from btplug.cli.unknown import unknown
 
-    def unknown(self, name: str, kind: str | None = None) -> NoReturn:
-        """Raise UnknownPlugin with the nearest name there is, or what hides it.
-
-        Raises:
-            ManifestError: A folder of another name says that it is this plugin.
-        """
-        from btplug.config import nearest
-
-        rows = self.listing().rows()
-        for row in rows:
-            if row.name == name and row.state == "broken":
-                folder = os.path.dirname(row.path)
-                read_spot(Spot(name, row.kind or "", folder, row.source))
-        names = (row.name for row in rows if kind in (None, row.kind))
-        hint = (
-            nearest(name, names) or self._missed() or "see what there is: btplug list"
-        )
-        raise UnknownPlugin(f"no plugin named {name!r}", fix=hint)
-
-    def _missed(self) -> str:
-        """Say which --plugin-dir holds no plugins, as one that is a plugin itself."""
-        for place in self.finder.places:
-            if place.source == "plugin-dir" and not self.finder.spots(place):
-                above = os.path.dirname(place.root)
-                if os.path.lexists(os.path.join(place.root, FILE)):
-                    return f"name the folder above the plugin's: --plugin-dir {above}"
-                return f"no plugin folder lies in {place.root}"
-        return ""
+            unknown(self, name, kind)
+        return found
 
     def _manifest(self, spot: Spot) -> Manifest:
         """Read a manifest, from the cache if its file is as it was."""
@@ -266,6 +240,12 @@ class Host:
             )
         self.admit(manifest)
 
+    def collect_garbage(self) -> None:
+        """Have Python look for garbage, among what is made from now on."""
+        if self.lasting:
+            gc.freeze()
+            gc.enable()
+
     def end_child(self) -> None:
         """End the child, if there is one; again where a signal broke in."""
         if self.child is not None:
@@ -273,11 +253,10 @@ class Host:
         while self.made:
             self.made.pop().remove_unopened()
 
-    def stop(self, *, lasting: bool, failed: bool) -> int:
+    def stop(self, *, failed: bool) -> int:
         """Shut everything down; return the exit code of the plugin's own failure.
 
         Args:
-            lasting: The process ends now: handlers of logs may stay.
             failed: The run has failed before, and that decides how it ends.
         """
         if self.child is not None:
@@ -294,7 +273,7 @@ class Host:
         # Of a confined plugin the broker has told.
         self.reached += self.context.transports.reached
         self.context.close()
-        if not lasting:
+        if not self.lasting:  # otherwise they end with it
             self.context.settings.give_back_logs()
         self.context = None
         return code

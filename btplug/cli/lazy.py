@@ -101,7 +101,9 @@ class Run(PluginGroup):
         name, *rest = args
         command = self.get_command(ctx, name)
         if command is None and not ctx.resilient_parsing:
-            host_of(ctx).unknown(name, "cli")
+            from btplug.cli.unknown import unknown
+
+            unknown(host_of(ctx), name, "cli")
         return name if command else None, command, rest
 
     def format_commands(
@@ -156,6 +158,7 @@ def host_of(ctx: click.Context) -> Host:
             log_file=given.get("log_file"),
             json_errors=bool(root.meta.get("btplug.json")),
             stream=root.meta.get("btplug.stream"),
+            lasting=getattr(root.command, "lasting", False),
         )
     return cast("Host", host)
 

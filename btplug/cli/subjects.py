@@ -13,6 +13,7 @@ from btplug._trust.hashes import digest_of
 from btplug.cli.project import FILE as SETTINGS
 from btplug.cli.project import read_project
 from btplug.cli.report import warn
+from btplug.cli.unknown import unknown
 from btplug.errors import BtplugError, UsageError
 from btplug.manifest import FILE, is_name
 from btplug.trust import Accepted
@@ -59,7 +60,7 @@ def subjects(word: str, host: Host, *, in_process: bool) -> list[Subject]:
             f"{SETTINGS}, or one of {', '.join(FOLDERS.values())}",
             fix="name a plugin, or the folder that holds it",
         )
-    host.unknown(word)
+    unknown(host, word)
 
 
 def digest_over(found: list[Subject]) -> str:

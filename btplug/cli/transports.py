@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from btplug._loop import LOOK
 from btplug.cli.report import warn
 from btplug.errors import BtplugError, PluginError, TrustError, UnknownPlugin
 
@@ -120,7 +121,8 @@ def start_all(
     for plugin in waiting[-1:]:
         start(plugin)
     for thread in threads:
-        thread.join()
+        while thread.is_alive():
+            thread.join(LOOK)
     return took
 
 

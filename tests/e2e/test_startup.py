@@ -192,3 +192,18 @@ def test_a_plugin_that_needs_a_transport_of_plugin_dir_says_how_to_allow_it(
     assert "the transport 'guest' " in done.stderr
     assert "add --in-process, in front of the command" in done.stderr
     assert marks() == []
+
+
+COLLECTED = "import gc; return f'{gc.isenabled()} {gc.get_freeze_count() > 1000}'"
+
+
+@pytest.mark.parametrize("place", [None, "there"])
+def test_python_looks_for_garbage_once_the_plugin_runs(
+    place, btplug, command, tmp_path
+):
+    where = place and tmp_path / place
+    command("it", COLLECTED, where=where)
+
+    done = btplug(*(("--plugin-dir", place) if place else ()), "run", "it")
+
+    assert (done.stdout, done.stderr) == ("True True\n", "")

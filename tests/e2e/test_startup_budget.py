@@ -20,7 +20,9 @@ except SystemExit as exc:
 print(*sorted(set(sys.modules) - before), file=sys.stderr)
 """
 # Small, and used by everything.
-BASE = {"atexit", "_locale", "locale", "signal", "binascii", "zlib", "fcntl", "select"}
+BASE = {
+    "atexit", "_locale", "locale", "signal", "binascii", "zlib", "fcntl", "select", "gc",
+}  # fmt: skip
 # What the plugin itself imports here.
 DATACLASS = {"dataclasses", "copy"}
 # What a run is logged with, and a plugin that is not shipped is checked with.

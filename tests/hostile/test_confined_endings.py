@@ -414,6 +414,37 @@ def test_the_system_says_what_it_offers():
     assert "whether a path exists" in found.open[0]
 
 
+UNAWARE = """
+import signal, sys, threading
+from btplug import sandbox
+from btplug._confine.frames import Frame, Kind
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+child = sandbox.start("mains:wait", read=[sys.argv[1]], path=[*sys.path, sys.argv[1]])
+
+def interrupt():
+    # It wakes the main thread as little as one in the moment before that waits.
+    while sys._current_frames()[threading.main_thread().ident].f_code.co_name != "_wait":
+        continue
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+with child:
+    child.wait_until_confined(len)
+    child.post(Frame(Kind.GO))
+    try:
+        child.hear(lambda _: threading.Thread(target=interrupt).start(), len)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_an_interrupt_that_wakes_nobody_is_noticed():
+    words = [sys.executable, "-c", UNAWARE, HERE]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+
+    assert done.stdout == "interrupted\n", done.stderr
+
+
 # --- secrets in memory --------------------------------------------------------------
 
 HOST = """

@@ -1,5 +1,6 @@
 """The root command inside another program: Click's own test runner."""
 
+import gc
 import json
 import os
 import signal
@@ -198,3 +199,18 @@ def test_no_log_handler_is_left_behind(plugin, invoke):
 
     assert first.stderr.count("logged") == second.stderr.count("logged") == 1
     assert logging.getLogger().handlers == before
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_garbage_collection_of_the_program_stays_as_it_is(on, plugin, invoke):
+    plugin("import gc; return str(gc.isenabled())")
+    frozen = gc.get_freeze_count()
+    (gc.enable if on else gc.disable)()
+    try:
+        done = invoke("run", "it")
+
+        assert done.output == f"{on}\n"
+        assert gc.isenabled() == on
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.enable()

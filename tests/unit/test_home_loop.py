@@ -320,7 +320,7 @@ async def work():
     while sys._current_frames()[main].f_code.co_name != "run":
         await asyncio.sleep(0.001)
     try:
-        os.kill(os.getpid(), signal.SIGINT)
+        SEND
         await asyncio.sleep(60)
     finally:
         ended.set()
@@ -333,10 +333,20 @@ loop.close()
 """
 
 
+# A signal that another thread takes wakes the main thread as little as one that comes
+# in the moment before it waits.
+SENT = [
+    "os.kill(os.getpid(), signal.SIGINT)",
+    "signal.pthread_kill(threading.get_ident(), signal.SIGINT)",
+]
+
+
 @pytest.mark.slow
-def test_ctrl_c_ends_the_work_that_a_sync_call_waits_for():
+@pytest.mark.parametrize("send", SENT)
+def test_ctrl_c_ends_the_work_that_a_sync_call_waits_for(send):
+    code = INTERRUPTED.replace("SEND", send)
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
     )
 
     assert done.stdout == "interrupted True\n", done.stderr
