@@ -66,17 +66,13 @@ class Connection(Reading):
                 self._outbox.put(self)
             else:
                 await self._write(pieces, exchange, done)
-            if chunks is not None:
-                async for pieces in chunks:
-                    if done.done() or self.transport.is_closing():
-                        break
-                    exchange.total += sum(map(len, pieces))
-                    await self._write(pieces, exchange, done)
-                    exchange.step()
+            whole = chunks is None or await self._feed(chunks, exchange, done)
             if not done.done():
                 exchange.reading()
             await done
             exchange.rest()
+            # Whose reply came before the end of the message still waits for the rest.
+            self._clean = self._clean and whole
         finally:
             self._watch.discard(self)
             if not self._complete:
@@ -97,6 +93,38 @@ class Connection(Reading):
 
     # -- sending
 
+    async def _feed(
+        self,
+        chunks: AsyncIterator[list[bytes]],
+        exchange: Exchange,
+        done: asyncio.Future[None],
+    ) -> bool:
+        """Send a body as it comes; tell whether all of it was sent.
+
+        Whoever makes it may take for ever: that ends with the exchange, too.
+        """
+        feeding = asyncio.create_task(self._each(chunks, exchange, done))
+        try:
+            await asyncio.wait((feeding, done), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+        return not feeding.cancelled() and feeding.result()
+
+    async def _each(
+        self,
+        chunks: AsyncIterator[list[bytes]],
+        exchange: Exchange,
+        done: asyncio.Future[None],
+    ) -> bool:
+        exchange.feeding()
+        async for pieces in chunks:
+            exchange.feeding(sum(map(len, pieces)))
+            if not await self._write(pieces, exchange, done):
+                return False
+            exchange.feeding()
+        return True
+
     def flush(self) -> None:
         """Send what was put into the outbox, unless it is over by now."""
         letter, self._letter = self._letter, b""
@@ -106,7 +134,7 @@ class Connection(Reading):
     def _note_sent(self) -> None:
         exchange = self._exchange
         if exchange is not None and not self._letter:
-            unsent = self.transport.get_write_buffer_size()
+            unsent = self.transport.get_write_buffer_size() + self._held
             # At least one byte: asyncio tells nothing of what TLS holds back.
             exchange.sent = max(1, exchange.total - unsent)
 

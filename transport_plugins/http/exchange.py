@@ -153,6 +153,12 @@ class Exchange:
         self.phase, self._wire, self.total = "send", wire, self.total + size
         self.reused = wire.uses > 1
 
+    def feeding(self, size: int = 0) -> None:
+        """Note how much more of a stream is about to be written; 0: it has to come."""
+        self.total += size
+        if self.incoming is None:
+            self.phase = "send" if size else "chunks"
+
     def reading(self) -> None:
         """Note that more is asked of the peer.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import deque
 from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _FRESH = 0.001  # seconds
 # Bytes handed to asyncio at once: it moves all it holds for every bit that leaves.
 _PIECE = 256 * 1024
+_PARTS = 64  # sent by one call; a system takes 1,024
 
 
 class Line(Wire, asyncio.BufferedProtocol):
@@ -29,12 +32,14 @@ class Line(Wire, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "__weakref__", "_full", "_loop", "_space", "_wake", "lost", "transport",
+        "__weakref__", "_direct", "_full", "_held", "_loop", "_space", "_wake",
+        "lost", "transport",
     )  # fmt: skip
 
     def __init__(self, space: memoryview) -> None:
         super().__init__()
         self.lost = self._full = False
+        self._held = 0  # bytes of a part of a message that wait to be written
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
         self._space = space
@@ -51,6 +56,9 @@ class Line(Wire, asyncio.BufferedProtocol):
     def use(self, transport: asyncio.Transport) -> None:
         """Take a transport: the first one, or that of TLS."""
         self.transport = transport
+        sock = transport.get_extra_info("socket")
+        ciphered = transport.get_extra_info("ssl_object") is not None
+        self._direct = -1 if ciphered or not hasattr(os, "writev") else sock.fileno()
         # What comes before anything was asked is looked at then.
         transport.pause_reading()
 
@@ -78,17 +86,45 @@ class Line(Wire, asyncio.BufferedProtocol):
 
     async def _write(
         self, pieces: list[bytes], exchange: Exchange, done: asyncio.Future[None]
-    ) -> None:
-        """Write until all is with the system, or *done* says that it is over."""
-        for piece in pieces:
-            for part in (piece,) if len(piece) <= _PIECE else _parts(piece):
-                # What can take no more says so a step of the loop later.
-                if done.done() or self.transport.is_closing():
-                    return
+    ) -> bool:
+        """Write until all is with the system, or *done* says that it is over.
+
+        Returns:
+            All of it was written.
+        """
+        self._held = sum(map(len, pieces))
+        left = deque(part for piece in pieces for part in _parts(piece))
+        # What can take no more says so a step of the loop later.
+        while left and not done.done() and not self.transport.is_closing():
+            self._held -= self._send(left)
+            if left:
+                part = left.popleft()
+                self._held -= len(part)
                 self.transport.write(part)
-                # A server may refuse a message halfway, with a reply that can be read.
-                while self._full and not done.done():
-                    await self._wait(exchange.left())
+            # A server may refuse a message halfway, with a reply that can be read.
+            while self._full and not done.done():
+                await self._wait(exchange.left())
+            exchange.step()
+        return not left
+
+    def _send(self, left: deque[bytes | memoryview]) -> int:
+        """Send what the system takes of many parts at once; return how many bytes.
+
+        asyncio has no call for that before Python 3.12, and a call for each part wakes
+        the peer for each. What it could not send is left to it, errors too.
+        """
+        if self._direct < 0 or self.transport.get_write_buffer_size():
+            return 0
+        try:
+            sent = size = os.writev(self._direct, [*islice(left, _PARTS)])
+        except OSError:
+            return 0
+        while size:
+            part = left.popleft()
+            if len(part) > size:
+                left.appendleft(memoryview(part)[size:])
+            size -= min(size, len(part))
+        return sent
 
     def _take_rest(self) -> None:
         """Take what had come before a write failed: asyncio does not look there.
@@ -118,7 +154,10 @@ class Line(Wire, asyncio.BufferedProtocol):
             self._wake.set_result(None)
 
 
-def _parts(piece: bytes) -> Iterator[memoryview]:
+def _parts(piece: bytes) -> Iterator[bytes | memoryview]:
+    if len(piece) <= _PIECE:
+        yield piece
+        return
     view = memoryview(piece)
     for start in range(0, len(piece), _PIECE):
         yield view[start : start + _PIECE]

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 from btplug.errors import NotAllowed, UsageError
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _PIECE = 256 * 1024  # bytes read from a file at once
 _SMALL = 16 * 1024  # bytes whose copy costs less than further writes
-_AHEAD = 8 * 1024 * 1024  # bytes fetched before they can be sent
+_AHEAD = 4 * 1024 * 1024  # bytes fetched at once, while as many are sent
+B = TypeVar("B", bound="Buffer")
 
 
 class Source:
@@ -92,20 +93,23 @@ class Source:
         """Yield the body as it stands on the wire, some pieces at a time."""
         if self._file is not None:
             self._file.seek(self._start)
-            async for piece in Ahead(_parts(self._file, self._length or 0)):
-                yield [bytes(piece)]
+            async for pieces in Ahead(_parts(self._file, self._length or 0)):
+                yield pieces
         elif self._length is not None:
             yield [self._chunks]
         else:
             end = b""  # of the chunk before: it leaves with the size of the next
-            async for chunk in _each(self._chunks):
-                size = memoryview(chunk).nbytes
-                if size > _SMALL:
-                    yield [b"%b%x\r\n" % (end, size), bytes(chunk)]
-                    end = b"\r\n"
-                elif size:  # an empty one would end the body
-                    yield [b"%b%x\r\n%b\r\n" % (end, size, bytes(chunk))]
-                    end = b""
+            async for chunks in _each(self._chunks):
+                pieces = []
+                for chunk in chunks:
+                    size = memoryview(chunk).nbytes
+                    if size > _SMALL:
+                        pieces += [b"%b%x\r\n" % (end, size), bytes(chunk)]
+                        end = b"\r\n"
+                    elif size:  # an empty one would end the body
+                        pieces.append(b"%b%x\r\n%b\r\n" % (end, size, bytes(chunk)))
+                        end = b""
+                yield pieces
             yield [end + b"0\r\n\r\n"]
 
     def close(self) -> None:
@@ -114,33 +118,36 @@ class Source:
             self._file.close()
 
 
-class Ahead:
+class Ahead(Generic[B]):
     """What an iterator gives, fetched by a thread a little before it can be sent.
 
-    It may read a pipe, or a disk: the loop does not wait for it. A piece is passed on
-    as soon as it is there; the thread goes on to the next, because asking a thread for
-    each takes longer than sending it.
+    It may read a pipe, or a disk: the loop does not wait for it. What is there is
+    passed on at once; the thread goes on to the next, because asking a thread for each
+    takes longer than sending it.
     """
 
-    def __init__(self, iterator: Iterator[Buffer]) -> None:
+    def __init__(self, iterator: Iterator[B]) -> None:
         self._iterator = iterator
         self._loop = asyncio.get_running_loop()
-        self._ready: deque[Buffer] = deque()
+        self._ready: deque[B] = deque()
         self._came = asyncio.Event()
         self._waits = self._left = False
 
-    async def __aiter__(self) -> AsyncIterator[Buffer]:
-        task = self._started()
+    async def __aiter__(self) -> AsyncIterator[list[B]]:
+        task, ended = self._started(), False
         try:
-            while True:
-                while self._ready:
-                    yield self._ready.popleft()
-                if not task.done():
+            while not ended:
+                if not self._ready and not task.done():
                     await self._wait()
-                elif not self._ready:
-                    if not task.result():
-                        return
-                    task = self._started()
+                done = task.done()  # asked first: what comes after it would be missed
+                batch = [self._ready.popleft() for _ in range(len(self._ready))]
+                if done:
+                    ended = task.exception() is not None or not task.result()
+                    # The next ones are fetched while these are sent.
+                    task = task if ended else self._started()
+                if batch:
+                    yield batch
+            task.result()
         finally:
             self._left = True
             task.cancel()
@@ -186,13 +193,12 @@ def _parts(file: BinaryIO, left: int) -> Iterator[bytes]:
 
 async def _each(
     chunks: AsyncIterable[Buffer] | Iterable[Buffer],
-) -> AsyncIterator[Buffer]:
+) -> AsyncIterator[Iterable[Buffer]]:
     if isinstance(chunks, AsyncIterable):
         async for chunk in chunks:
-            yield chunk
+            yield [chunk]
     elif isinstance(chunks, (list, tuple)):
-        for chunk in chunks:
-            yield chunk
+        yield chunks
     else:
-        async for chunk in Ahead(iter(chunks)):
-            yield chunk
+        async for some in Ahead(iter(chunks)):
+            yield some

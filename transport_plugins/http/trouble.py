@@ -23,6 +23,7 @@ _PHASES = {
     "connect": "a connection to {host}",
     "tls": "the TLS handshake with {host}",
     "send": "{host} to take the message",
+    "chunks": "the caller's next chunk",
     "headers": "the reply headers",
     "body": "the reply body",
 }
@@ -69,6 +70,8 @@ def _progress(exchange: Exchange) -> str:
     waited = _PHASES[exchange.phase].format(host=escape(exchange.host))
     if exchange.phase == "send":
         return f"{waited}: it took {exchange.sent:,} of {exchange.total:,} bytes"
+    if exchange.phase == "chunks":
+        return f"{waited}: {exchange.sent:,} bytes were sent"
     if exchange.phase == "body" and exchange.incoming is not None:
         return f"{waited}: {exchange.incoming.progress()}"
     return f"{waited}: {exchange.arrived or 'no'} bytes had arrived"
