@@ -47,6 +47,8 @@ class HomeLoop:
                 import asyncio
 
                 loop = asyncio.new_event_loop()
+                # asyncio's own has as few as six threads: what waits would use up all.
+                loop.set_default_executor(self._executor())
                 self._thread = threading.Thread(
                     target=_run, args=(loop,), name=self._name, daemon=True
                 )
@@ -129,11 +131,14 @@ class HomeLoop:
     def threads(self) -> ThreadPoolExecutor:
         """Return the threads for what is written without ``async``."""
         with self._lock:
-            if self._threads is None:
-                from concurrent.futures import ThreadPoolExecutor
+            return self._executor()
 
-                self._threads = ThreadPoolExecutor(_THREADS, self._name)
-            return self._threads
+    def _executor(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._threads = ThreadPoolExecutor(_THREADS, self._name)
+        return self._threads
 
     def post(self, work: Callable[[], object]) -> None:
         """Let the loop do *work* soon, if it runs; wait for nothing."""

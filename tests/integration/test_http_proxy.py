@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import hostile_server
 import pytest
 from hostile_server import (
+    OK,
     SHIPPED,
     Hostile,
     answering,
@@ -14,6 +17,8 @@ from hostile_server import (
 
 from btplug import (
     Context,
+    Message,
+    Peer,
     TransportPluginRegistry,
 )
 from btplug.errors import Refused
@@ -45,6 +50,21 @@ def test_a_proxy_that_refuses_a_tunnel_is_named(open_form):
     assert caught.value.what.startswith("the proxy refused: 403 ")
     assert "\x1b" not in str(caught.value)
     assert caught.value.delivered is False
+
+
+def test_many_messages_go_through_a_proxy_at_once():
+    together = threading.Barrier(20)
+
+    def script(line):
+        line.request()
+        together.wait(20)
+        line.send(OK)
+
+    peers = [Peer(f"http://neuron.test:{port}/") for port in range(1, 21)]
+    with Hostile(script) as proxy, hostile_server.open_http(proxy=proxy.url) as http:
+        found = [one.unwrap().status for one in http.send_many(peers, Message())]
+
+    assert found == [200] * 20
 
 
 @pytest.mark.parametrize(

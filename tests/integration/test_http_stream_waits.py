@@ -140,6 +140,28 @@ def test_a_caller_who_is_waited_for_too_long_is_told_so(kind, whole):
     assert caught.value.what.endswith(" bytes were sent")
 
 
+def test_callers_who_are_waited_for_keep_nobody_else_from_sending(http):
+    together = threading.Barrier(40)
+
+    def chunks():
+        yield PIECE
+        together.wait(20)
+
+    def script(line):
+        body = b""
+        while not body.endswith(b"\r\n0\r\n\r\n"):
+            body += line.sock.recv(65536)
+        line.send(OK)
+
+    async def work(url):
+        return await asyncio.gather(*(sent(http, url, chunks) for _ in range(40)))
+
+    with Hostile(script) as server:
+        found = http.context.home.run(work(server.url))
+
+    assert found == [(200, b"ok")] * 40
+
+
 def test_what_moves_slowly_is_within_its_limit_however_long_it_takes():
     """Without a limit for the whole, each step has one; bytes move step by step too."""
     mib = 1024 * 1024

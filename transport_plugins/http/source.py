@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
@@ -121,68 +122,78 @@ class Source:
 class Ahead(Generic[B]):
     """What an iterator gives, fetched by a thread a little before it can be sent.
 
-    It may read a pipe, or a disk: the loop does not wait for it. What is there is
-    passed on at once; the thread goes on to the next, because asking a thread for each
-    takes longer than sending it.
+    It may read a pipe, or a disk, for ever: the loop does not wait for it, nor does
+    anything else that needs a thread. What is there is passed on at once; the thread
+    goes on to the next, because asking a thread for each takes longer than sending it.
     """
 
     def __init__(self, iterator: Iterator[B]) -> None:
         self._iterator = iterator
         self._loop = asyncio.get_running_loop()
-        self._ready: deque[B] = deque()
+        self._ready: deque[B | None] = deque()  # None: so much that the thread waits
+        self._room = threading.Semaphore(1)
         self._came = asyncio.Event()
-        self._waits = self._left = False
+        self._waits = self._left = self._ended = False
+        self._failed: BaseException | None = None
 
     async def __aiter__(self) -> AsyncIterator[list[B]]:
-        task, ended = self._started(), False
+        threading.Thread(target=self._fetch, name="chunks", daemon=True).start()
         try:
-            while not ended:
-                if not self._ready and not task.done():
-                    await self._wait()
-                done = task.done()  # asked first: what comes after it would be missed
-                batch = [self._ready.popleft() for _ in range(len(self._ready))]
-                if done:
-                    ended = task.exception() is not None or not task.result()
-                    # The next ones are fetched while these are sent.
-                    task = task if ended else self._started()
+            # The end is asked for first: what came before it would be missed.
+            while not self._ended or self._ready:
+                batch: list[B] = []
+                full = False
+                while self._ready and not full:
+                    piece = self._ready.popleft()
+                    if piece is None:
+                        full = True
+                    else:
+                        batch.append(piece)
                 if batch:
                     yield batch
-            task.result()
+                # Sent by now: as much again may be fetched, while the rest is sent.
+                if full:
+                    self._room.release()
+                elif not self._ended and not self._ready:
+                    await self._wait()
+            if self._failed is not None:
+                raise self._failed
         finally:
             self._left = True
-            task.cancel()
-
-    def _started(self) -> asyncio.Future[bool]:
-        task = asyncio.ensure_future(asyncio.to_thread(self._fetch))
-        task.add_done_callback(self._fetched)
-        return task
-
-    def _fetched(self, task: asyncio.Future[bool]) -> None:
-        if not task.cancelled():
-            task.exception()  # counts as seen, should nobody ask any more
-        self._came.set()
+            self._room.release()
 
     async def _wait(self) -> None:
         self._came.clear()
         self._waits = True
         # The thread looks at the flag after it has put something there.
-        if not self._ready:
+        if not self._ready and not self._ended:
             await self._came.wait()
         self._waits = False
 
-    def _fetch(self) -> bool:
-        """Fetch pieces until there are enough; tell whether there may be more."""
+    def _fetch(self) -> None:
         size = 0
-        for piece in self._iterator:
-            self._ready.append(piece)
-            if self._waits:
-                self._waits = False
-                with suppress(RuntimeError):  # the loop is gone
-                    self._loop.call_soon_threadsafe(self._came.set)
-            size += memoryview(piece).nbytes
-            if size >= _AHEAD or self._left:
-                return True
-        return False
+        try:
+            for piece in self._iterator:
+                self._ready.append(piece)
+                self._wake()
+                size += memoryview(piece).nbytes
+                if size >= _AHEAD:
+                    size = 0
+                    self._ready.append(None)
+                    self._room.acquire()
+                if self._left:
+                    return
+        except BaseException as exc:
+            self._failed = exc
+        finally:
+            self._ended = True
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waits:
+            self._waits = False
+            with suppress(RuntimeError):  # the loop is gone
+                self._loop.call_soon_threadsafe(self._came.set)
 
 
 def _parts(file: BinaryIO, left: int) -> Iterator[bytes]:
