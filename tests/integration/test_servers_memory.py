@@ -123,3 +123,39 @@ def test_a_body_of_tiny_chunks_costs_no_more_than_its_bytes(way):
 
     assert kind == "200"
     assert grown < MOST
+
+
+MANY = """
+import sys
+sys.path.insert(0, {tests!r})
+from btplug import Message, Peer
+from hostile_server import open_http
+
+def peak():
+    with open("/proc/self/status") as file:
+        return int(file.read().partition("VmHWM:")[2].split()[0])
+
+with open_http() as http:
+    def ask(count):
+        sizes = set()
+        for one in http.send_many([Peer({url!r})] * count, Message(), timeout=60):
+            sizes.add(len(one.unwrap().body))
+        return sizes
+    ask(1)
+    before = peak()
+    assert ask(60) == {{20_000_000}}
+    print(peak() - before)
+"""
+
+
+def test_what_many_peers_have_packed_is_not_unpacked_all_at_once():
+    """Decoded together they would take 1,200 MB."""
+    data = reply(bomb(20_000_000, 31), b"Content-Encoding: gzip")
+    with Hostile(answering(data)) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", MANY.format(tests=str(TESTS), url=server.url)],
+            capture_output=True, text=True, timeout=120, env=dict(os.environ),
+        )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 300 * 1024

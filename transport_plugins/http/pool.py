@@ -27,6 +27,7 @@ Origin: TypeAlias = tuple[str, str, int]
 
 _SPARE = 64  # descriptors that are left to the rest of the process
 _LEAST = 16
+_DECODED = 4  # bodies that are decompressed at once
 # What is read passes through here, at once: one for all connections stays in the
 # processor's cache.
 _SPACE = 64 * 1024
@@ -51,6 +52,7 @@ class Pool:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._decoding = asyncio.Semaphore(_DECODED)
         self._watch, self._outbox = Watch(self._loop), Outbox(self._loop)
 
     async def once(self, exchange: Exchange) -> Reply:
@@ -59,8 +61,10 @@ class Pool:
         try:
             await connection.carry(exchange)
             if exchange.incoming is not None and exchange.incoming.packed:
-                # The loop belongs to the other peers as well.
-                return await asyncio.to_thread(exchange.reply)
+                # The loop belongs to the other peers as well, and so does the memory:
+                # each may become a thousand times what came.
+                async with self._decoding:
+                    return await asyncio.to_thread(exchange.reply)
             return exchange.reply()
         finally:
             self.give_back(exchange, connection)
