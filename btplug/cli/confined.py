@@ -101,7 +101,7 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     admitted.code.keep()
     manifest = admitted.manifest
     guarded = _guarded(host)
-    named = [*_lent(words, guarded)]
+    named = [*_lent(_texts(words), guarded)]
 
     def granted(asked: Iterable[str]) -> Iterator[str]:
         for path in asked:
@@ -114,7 +114,7 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     if "arguments" in asked.write:
         from btplug.cli.made import made
 
-        host.made += made(words, partial(_leads_to, guarded))
+        host.made += made(_texts(words), partial(_leads_to, guarded))
     # Once for both. While transports start, the child has time for what it needs alone.
     starts = manifest.transports is None or manifest.transports
     import_module("btplug.registry" if starts else _MAIN)
@@ -155,7 +155,7 @@ def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> B
     rules = [rule for rule in manifest.permissions.network if rule != "none"]
     if "arguments" in rules:
         rules.remove("arguments")
-        rules += _places(words)
+        rules += _places(_texts(words))
     hosts, lent = Hosts(rules), Transports()
     for name in context.transports:
         try:
@@ -171,12 +171,18 @@ def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> B
     return Broker(lent, hosts, child.post, context.home)
 
 
-def _places(words: list[str]) -> Iterator[str]:
-    """Yield ``host:port`` of what *words* name: URLs, host:port, hotkey@host:port."""
+def _texts(words: list[str]) -> Iterator[str]:
+    """Yield what may name something: each word, and its part behind a ``=``."""
     for word in words:
-        for text in {word, word.partition("=")[2]}:
-            if ":" in text and (place := place_of(text)):
-                yield place
+        yield word
+        yield from word.split("=", 1)[1:]
+
+
+def _places(texts: Iterable[str]) -> Iterator[str]:
+    """Yield ``host:port`` of what *texts* name: URLs, host:port, hotkey@host:port."""
+    for text in texts:
+        if ":" in text and (place := place_of(text)):
+            yield place
 
 
 def _guarded(host: Host) -> list[str]:
@@ -187,17 +193,16 @@ def _guarded(host: Host) -> list[str]:
     return [os.path.realpath(path) for path in paths]
 
 
-def _lent(words: list[str], guarded: list[str]) -> Iterator[str]:
-    """Yield the files and folders that *words* name, but none that leads to keys."""
-    for word in words:
-        for text in {word, word.partition("=")[2]}:
-            if not text or "\0" in text:
-                continue
-            path = os.path.realpath(os.path.expanduser(text))
-            if not os.path.exists(path):
-                continue
-            if path != os.sep and not _leads_to(guarded, path):
-                yield path
+def _lent(texts: Iterable[str], guarded: list[str]) -> Iterator[str]:
+    """Yield the files and folders that *texts* name, but none that leads to keys."""
+    for text in texts:
+        if not text or "\0" in text:
+            continue
+        path = os.path.realpath(os.path.expanduser(text))
+        if not os.path.exists(path):
+            continue
+        if path != os.sep and not _leads_to(guarded, path):
+            yield path
 
 
 def _leads_to(guarded: list[str], path: str) -> bool:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class Made(NamedTuple):
@@ -29,25 +29,24 @@ class Made(NamedTuple):
                 os.unlink(self.path)
 
 
-def made(words: list[str], forbidden: Callable[[str], bool]) -> Iterator[Made]:
-    """Make the files that *words* name with their folder, and that are not there.
+def made(texts: Iterable[str], forbidden: Callable[[str], bool]) -> Iterator[Made]:
+    """Make the files that *texts* name with their folder, and that are not there.
 
-    A word without a slash may be anything: none becomes a file.
+    A text without a slash may be anything: none becomes a file.
     """
-    for word in words:
-        for text in {word, word.partition("=")[2]}:
-            folder, name = os.path.split(os.path.expanduser(text))
-            if not folder or name in ("", ".", "..") or "\0" in text:
-                continue
-            path = os.path.join(os.path.realpath(folder), name)
-            # A link that leads nowhere is there, too.
-            if os.path.lexists(path) or forbidden(path):
-                continue
-            with suppress(OSError):  # no such folder; or the plugin is told
-                fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-                try:
-                    os.utime(fd, (0, 0))
-                    found = os.fstat(fd)
-                finally:
-                    os.close(fd)
-                yield Made(path, (found.st_ino, found.st_dev))
+    for text in texts:
+        folder, name = os.path.split(os.path.expanduser(text))
+        if not folder or name in ("", ".", "..") or "\0" in text:
+            continue
+        path = os.path.join(os.path.realpath(folder), name)
+        # A link that leads nowhere is there, too.
+        if os.path.lexists(path) or forbidden(path):
+            continue
+        with suppress(OSError):  # no such folder; or the plugin is told
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                os.utime(fd, (0, 0))
+                found = os.fstat(fd)
+            finally:
+                os.close(fd)
+            yield Made(path, (found.st_ino, found.st_dev))

@@ -178,3 +178,20 @@ def test_a_file_that_click_opens_is_refused_with_what_to_do(there, run_it):
 
     assert done.returncode == 2
     assert "'out.csv': Permission denied\n  fix:   a confined plugin " in done.stderr
+
+
+def test_a_path_of_the_permissions_is_one_path_whatever_is_in_it(
+    there, run_it, tmp_path
+):
+    """Of a word of the command line the part behind "=" may be a path, too."""
+    secret = tmp_path / "secret"
+    secret.write_text("told")
+    there(
+        f"return open({str(secret)!r}).read()",
+        permissions=f"{{read: ['{tmp_path}/option={secret}']}}",
+    )
+
+    done = run_it()
+
+    assert "Permission denied" in done.stderr
+    assert done.stdout == ""
