@@ -9,7 +9,7 @@ import os
 def main() -> None:
     """Run the command line; Ctrl-C while it is still imported ends it quietly."""
     # Nothing of what is imported is garbage: to look for some takes 4 ms of 50, and 7
-    # with HTTP. `Host.collect_garbage` takes it up again, for what a plugin makes.
+    # with HTTP. `Host.collect_garbage` takes it up again, before a plugin is loaded.
     gc.disable()
     try:
         from btplug.cli.app import console

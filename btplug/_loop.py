@@ -45,10 +45,12 @@ class HomeLoop:
         with self._lock:
             if self._loop is None:
                 import asyncio
+                from concurrent.futures import ThreadPoolExecutor
 
                 loop = asyncio.new_event_loop()
                 # asyncio's own has as few as six threads: what waits would use up all.
-                loop.set_default_executor(self._executor())
+                # Nor are they those of sync plugins, which may wait for this loop.
+                loop.set_default_executor(ThreadPoolExecutor(_THREADS, self._name))
                 self._thread = threading.Thread(
                     target=_run, args=(loop,), name=self._name, daemon=True
                 )
@@ -131,14 +133,11 @@ class HomeLoop:
     def threads(self) -> ThreadPoolExecutor:
         """Return the threads for what is written without ``async``."""
         with self._lock:
-            return self._executor()
+            if self._threads is None:
+                from concurrent.futures import ThreadPoolExecutor
 
-    def _executor(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._threads = ThreadPoolExecutor(_THREADS, self._name)
-        return self._threads
+                self._threads = ThreadPoolExecutor(_THREADS, self._name)
+            return self._threads
 
     def post(self, work: Callable[[], object]) -> None:
         """Let the loop do *work* soon, if it runs; wait for nothing."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from btplug._confine.rules import KEPT, Limits, Plan, begin
-from btplug._confine.scratch import make_folder, remove
+from btplug._confine.scratch import make_folder, remove, sweep
 from btplug.errors import Unconfinable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from btplug._confine.process import Child
 
-__all__ = ["Limits", "readable", "start"]
+__all__ = ["Limits", "readable", "start", "sweep"]
 
 _LOWEST = 10  # of our descriptors: below may be a standard one that is closed
 
@@ -56,7 +56,7 @@ def start(
     """Start a child that confines itself and then runs *main*.
 
     The thread that calls this has to outlive the child: the kernel ends the child
-    with it.
+    with it. `sweep` removes the folders of hosts that were killed.
 
     Args:
         main: ``module:function``, called with the descriptor of the channel.

@@ -84,8 +84,8 @@ class Frame:
                 f"{LONGEST_BODY:,} at most",
                 fix="cut it, or write it into a file",
             )
-        head = len(self.body) << 48 | self.kind << 40 | self.more << 32 | self.id
-        return head.to_bytes(_HEAD, "big") + self.body
+        size, number = len(self.body).to_bytes(4, "big"), self.id.to_bytes(4, "big")
+        return size + bytes((self.kind, self.more)) + number + self.body
 
 
 class BadFrame(PluginDied):
@@ -117,9 +117,9 @@ class Reader:
         """
         self._held += data
         while len(self._held) >= _HEAD:
-            head = int.from_bytes(self._held[:_HEAD], "big")
-            length, kind = head >> 48, head >> 40 & 0xFF
-            more, number = head >> 32 & 0xFF, head & 0xFFFFFFFF
+            length = int.from_bytes(self._held[:4], "big")
+            kind, more = self._held[4:6]
+            number = int.from_bytes(self._held[6:_HEAD], "big")
             if length > LONGEST_BODY:
                 raise BadFrame(
                     f"a frame of {length:,} bytes, expected {LONGEST_BODY:,} at most"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # How the process ends where an error of the system says which limit it met.
 PAST_MEMORY, PAST_FILES, BROKEN = 71, 72, 70
 _PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVS = 1, 4, 38  # of prctl
-_CAPABILITIES = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)  # version, own pid
+_CAPABILITIES = (0x20080522).to_bytes(4, "little") + bytes(4)  # version, own pid
 KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "NO_COLOR", "COLUMNS")
 # Of asm-generic/resource.h, which both processors have.
 _PROCESSOR, _FILE_SIZE, _CORE, _FILES, _MEMORY = 0, 1, 4, 7, 9

@@ -63,7 +63,8 @@ _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 def _step(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
     """Return one step: what it does with a value, and how many steps it then skips."""
-    return (code | yes << 16 | no << 24 | value << 32).to_bytes(8, "little")
+    jumps = bytes((yes, no))
+    return code.to_bytes(2, "little") + jumps + value.to_bytes(4, "little")
 
 
 _NUMBER, _ARCH = _step(_LOAD, 0), _step(_LOAD, 4)

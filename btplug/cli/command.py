@@ -111,6 +111,7 @@ def plugin_command(
     admitted = host.admit(manifest)
     manifest = admitted.manifest
     name = host.commands.register_plugin(manifest)
+    host.collect_garbage()
     cls = host.commands.load_plugin(name)
     try:
         config = host.commands.configure(name)
@@ -152,7 +153,6 @@ def plugin_command(
             if ctx.get_parameter_source(option) is ParameterSource.DEFAULT:
                 values[option] = getattr(config, option)
         data = values.pop(str(data_name), None)
-        host.collect_garbage()
         show(lambda: host.commands.execute_plugin(name, data, **values), host, manifest)
 
     # Click would make a text of a Secret: it gets past Click unseen.

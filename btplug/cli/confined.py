@@ -80,11 +80,11 @@ def _conversation(
     host: Host, manifest: Manifest, child: Child, broker: Callable[[], Broker]
 ) -> Conversation:
     """Return what hears the child, and do what else a run needs that can wait."""
-    from btplug._confine.scratch import sweep
+    from btplug import sandbox
     from btplug.cli.conversation import Conversation
 
     import_module("btplug._trust.runs")  # for the end
-    sweep()
+    sandbox.sweep()
     return Conversation(host, manifest, child, broker)
 
 

@@ -198,12 +198,36 @@ COLLECTED = "import gc; return f'{gc.isenabled()} {gc.get_freeze_count() > 1000}
 
 
 @pytest.mark.parametrize("place", [None, "there"])
-def test_python_looks_for_garbage_once_the_plugin_runs(
+def test_python_looks_for_garbage_once_a_plugin_is_loaded(
     place, btplug, command, tmp_path
 ):
     where = place and tmp_path / place
-    command("it", COLLECTED, where=where)
+    command("it", COLLECTED, where=where, top="import gc\nassert gc.isenabled()")
 
     done = btplug(*(("--plugin-dir", place) if place else ()), "run", "it")
 
     assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_python_looks_for_none_while_transports_start(
+    btplug, command, transport, marks
+):
+    transport("one", "mark(gc.isenabled())", top="import gc")
+    command("it", transports=None)
+
+    btplug("run", "it")
+
+    assert marks() == ["False"]
+
+
+@pytest.mark.parametrize("place", [None, "there"])
+def test_a_plugin_that_wants_no_garbage_collected_is_heard(
+    place, btplug, command, tmp_path
+):
+    where = place and tmp_path / place
+    execute = "return str(gc.isenabled())"
+    command("it", execute, where=where, top="import gc\ngc.disable()")
+
+    done = btplug(*(("--plugin-dir", place) if place else ()), "run", "it")
+
+    assert done.stdout == "False\n", done.stderr

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
+import tracemalloc
+from array import array
 
 import pytest
 from hostile_server import OK, Hostile, open_http, reply
@@ -12,6 +15,7 @@ from hostile_server import OK, Hostile, open_http, reply
 from btplug import Message, Peer
 from btplug.errors import Cut, Late
 
+MIB = 1024 * 1024
 PIECE = b"~" * 100_000
 
 
@@ -120,24 +124,160 @@ def test_a_peer_that_ends_while_the_caller_is_waited_for_is_noticed(http, kind):
     assert caught.value.delivered is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WAITING)
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_caller_who_is_waited_for_too_long_is_told_so(kind, whole):
-    config = {} if whole else {"timeout": 0.3}
-    more = {"timeout": 0.3} if whole else {}
     held.clear()
+    more = {"timeout": 0.3} if whole else {}
     with (
-        open_http(**config) as http,
+        open_http(timeout=12 if whole else 0.3) as http,
         Hostile(lambda line: line.wait()) as server,
-        pytest.raises(Late) as caught,
     ):
-        http.context.home.run(sent(http, server.url, BODIES[kind], **more))
-    held.set()
+        try:
+            with pytest.raises(Late) as caught:
+                http.context.home.run(sent(http, server.url, BODIES[kind], **more))
+        finally:
+            held.set()
 
     assert caught.value.what.startswith(
         "waited 0.3 s for the caller's next chunk: 100,"
     )
     assert caught.value.what.endswith(" bytes were sent")
+
+
+def refusing(line):
+    """Answer before the message has ended, and wait for its rest."""
+    line.sock.recv(1000)
+    line.send(reply(b"no", status="413 Too Large"))
+    line.wait()
+
+
+def test_a_generator_is_asked_no_more_once_its_exchange_is_over(http):
+    ended = threading.Event()
+
+    def chunks():
+        try:
+            while True:
+                yield PIECE
+        finally:
+            ended.set()
+
+    def threads():
+        return [one for one in threading.enumerate() if one.name == "chunks"]
+
+    with Hostile(refusing) as server:
+        home = http.context.home
+        found = home.run(sent(http, server.url, chunks))
+        for thread in threads():
+            thread.join(10)
+
+        assert found == (413, b"no")
+        assert not threads()
+        assert ended.wait(10)
+
+
+def test_what_a_source_raises_when_it_is_left_does_not_hide_the_reply(http):
+    async def chunks():
+        try:
+            yield PIECE
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("in its ending")
+
+    with Hostile(refusing) as server:
+        found = http.context.home.run(sent(http, server.url, chunks))
+
+    assert found == (413, b"no")
+
+
+def test_a_source_that_waits_for_what_was_cancelled_is_cancelled(http):
+    async def chunks():
+        yield PIECE
+        other = asyncio.create_task(asyncio.Event().wait())
+        other.cancel()
+        await other
+
+    async def work(url):
+        with pytest.raises(asyncio.CancelledError):
+            await sent(http, url, chunks)
+
+    with Hostile(lambda line: line.wait()) as server:
+        http.context.home.run(work(server.url))
+
+
+def test_a_peer_that_takes_nothing_more_is_told_of_with_what_it_took(http):
+    with Hostile(lambda line: line.wait()) as server, pytest.raises(Late) as caught:
+        body = bytes(48 * 1024 * 1024)
+        http.context.home.run(sent(http, server.url, lambda: body, timeout=0.3))
+
+    found = re.fullmatch(
+        r"waited 0.3 s for 127.0.0.1:\d+ to take the message: "
+        r"it took ([\d,]+) of ([\d,]+) bytes",
+        caught.value.what,
+    )
+    took, total = (int(text.replace(",", "")) for text in found.groups())
+    assert len(body) < total < len(body) + 1000
+    assert 0 < took < total / 2
+
+
+VIEWS = {
+    "of numbers": memoryview(array("I", range(500_000))),
+    "of signed bytes": memoryview(array("b", bytes(500_000))),
+    "of a bytearray": bytearray(range(256)) * 2000,
+}
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+@pytest.mark.parametrize("listed", [True, False])
+def test_any_buffer_is_sent_as_its_bytes(http, kind, listed):
+    seen = []
+
+    def script(line):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += line.sock.recv(65536)
+        body = data.partition(b"\r\n\r\n")[2]
+        ended = (lambda: body.endswith(b"\r\n0\r\n\r\n")) if listed else (
+            lambda: len(body) == len(bytes(VIEWS[kind]))
+        )  # fmt: skip
+        while not ended():
+            body += line.sock.recv(65536)
+        seen.append(body)
+        line.send(OK)
+
+    view = VIEWS[kind]
+    chunks = [view, b"", b"end"] if listed else view
+    with Hostile(script) as server:
+        assert http.context.home.run(sent(http, server.url, lambda: chunks))[0] == 200
+
+    body = bytes(view)
+    size = b"%x\r\n" % len(body)
+    whole = size + body + b"\r\n3\r\nend\r\n0\r\n\r\n"
+    assert seen == [whole if listed else body]
+
+
+@pytest.mark.parametrize("size", [1, 1024, MIB])
+def test_a_list_of_chunks_is_not_held_twice(http, size):
+    count = 64 * MIB // max(size, 512)
+    chunks = [bytearray(size)] * count
+
+    def script(line):
+        tail = b""
+        while not tail.endswith(b"\r\n0\r\n\r\n"):
+            tail = (tail + line.sock.recv(262_144))[-7:]
+        line.send(OK)
+
+    with Hostile(script) as server:
+        tracemalloc.start()
+        try:
+            found = http.context.home.run(sent(http, server.url, lambda: chunks))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert found == (200, b"ok")
+    assert peak < 24 * MIB
 
 
 def test_callers_who_are_waited_for_keep_nobody_else_from_sending(http):
@@ -162,10 +302,10 @@ def test_callers_who_are_waited_for_keep_nobody_else_from_sending(http):
     assert found == [(200, b"ok")] * 40
 
 
+@pytest.mark.slow
 def test_what_moves_slowly_is_within_its_limit_however_long_it_takes():
     """Without a limit for the whole, each step has one; bytes move step by step too."""
-    mib = 1024 * 1024
-    size = 48 * mib  # of which the system itself holds some 6 at the end
+    size = 48 * MIB  # of which the system itself holds some 6 at the end
 
     def script(line):
         left = size
@@ -173,7 +313,7 @@ def test_what_moves_slowly_is_within_its_limit_however_long_it_takes():
             continue
         left -= len(head.partition(b"\r\n\r\n")[2])
         while left and line.wait(0.05):
-            left -= len(line.sock.recv(min(left, mib), socket.MSG_WAITALL))
+            left -= len(line.sock.recv(min(left, MIB), socket.MSG_WAITALL))
         line.send(OK)
 
     with open_http(timeout=1.2) as http, Hostile(script) as server:

@@ -188,3 +188,9 @@ def test_a_child_that_is_gone_takes_everything(pair):
     assert not port.waiting
     port.post(Frame(Kind.RETURN))
     assert port.take() is None
+
+
+@pytest.mark.parametrize("wrong", [{"id": 2**32}, {"id": -1}, {"kind": 256}])
+def test_what_has_no_room_in_a_head_is_refused_and_not_cut(wrong):
+    with pytest.raises((OverflowError, ValueError)):
+        Frame(**{"kind": Kind.CALL, **wrong}).packed()

@@ -446,3 +446,40 @@ print(interrupted > 500)
     )
 
     assert done.stdout == "True\n", done.stderr
+
+
+def test_sync_plugins_that_wait_for_the_loop_leave_it_threads_of_its_own():
+    loop = HomeLoop("x")
+    count = loop.threads()._max_workers
+    together = threading.Barrier(count)
+
+    def turn(number):
+        together.wait(60)  # all threads of sync plugins are in use
+        return loop.run(asyncio.to_thread(lambda: number))
+
+    async def all_turns():
+        own, run = loop.threads(), asyncio.get_running_loop().run_in_executor
+        return sum(await asyncio.gather(*(run(own, turn, n) for n in range(count))))
+
+    assert loop.run(all_turns()) == count * (count - 1) // 2
+    loop.close()
+
+
+def test_work_that_is_cancelled_by_the_end_may_still_use_a_thread():
+    loop, saved = HomeLoop("x"), []
+
+    async def work():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(saved.append, "all")
+
+    async def begin():
+        tasks.append(asyncio.create_task(work()))
+        await asyncio.sleep(0)
+
+    tasks = []
+    loop.run(begin())
+    loop.close()
+
+    assert saved == ["all"]

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from .reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from btplug.message import Buffer
 
     from .exchange import Exchange
     from .outbox import Outbox
@@ -36,7 +38,7 @@ class Connection(Reading):
     async def carry(
         self,
         exchange: Exchange,
-        chunks: AsyncIterator[list[bytes]] | None = None,
+        chunks: AsyncIterator[Sequence[Buffer]] | None = None,
         sink: Sink | None = None,
     ) -> None:
         """Send the message of *exchange*, and return when its reply is complete.
@@ -95,7 +97,7 @@ class Connection(Reading):
 
     async def _feed(
         self,
-        chunks: AsyncIterator[list[bytes]],
+        chunks: AsyncIterator[Sequence[Buffer]],
         exchange: Exchange,
         done: asyncio.Future[None],
     ) -> bool:
@@ -103,26 +105,26 @@ class Connection(Reading):
 
         Whoever makes it may take for ever: that ends with the exchange, too.
         """
-        feeding = asyncio.create_task(self._each(chunks, exchange, done))
+        feeding = asyncio.create_task(self._send_all(chunks, exchange, done))
         try:
             await asyncio.wait((feeding, done), return_when=asyncio.FIRST_COMPLETED)
+            return feeding.done() and feeding.result()
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
-        return not feeding.cancelled() and feeding.result()
 
-    async def _each(
+    async def _send_all(
         self,
-        chunks: AsyncIterator[list[bytes]],
+        chunks: AsyncIterator[Sequence[Buffer]],
         exchange: Exchange,
         done: asyncio.Future[None],
     ) -> bool:
-        exchange.feeding()
+        exchange.feeding(0)
         async for pieces in chunks:
             exchange.feeding(sum(map(len, pieces)))
             if not await self._write(pieces, exchange, done):
                 return False
-            exchange.feeding()
+            exchange.feeding(0)
         return True
 
     def flush(self) -> None:

@@ -153,8 +153,12 @@ class Exchange:
         self.phase, self._wire, self.total = "send", wire, self.total + size
         self.reused = wire.uses > 1
 
-    def feeding(self, size: int = 0) -> None:
-        """Note how much more of a stream is about to be written; 0: it has to come."""
+    def feeding(self, size: int) -> None:
+        """Note that *size* bytes more of a stream are about to be written.
+
+        Args:
+            size: 0 while the caller is waited for.
+        """
         self.total += size
         if self.incoming is None:
             self.phase = "send" if size else "chunks"

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, cast
 from .wires import Wire, readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from btplug.message import Buffer
 
     from .exchange import Exchange
 
@@ -56,6 +58,7 @@ class Line(Wire, asyncio.BufferedProtocol):
     def use(self, transport: asyncio.Transport) -> None:
         """Take a transport: the first one, or that of TLS."""
         self.transport = transport
+        # The descriptor that parts are sent to; -1 where they must be enciphered.
         sock = transport.get_extra_info("socket")
         ciphered = transport.get_extra_info("ssl_object") is not None
         self._direct = -1 if ciphered or not hasattr(os, "writev") else sock.fileno()
@@ -85,19 +88,20 @@ class Line(Wire, asyncio.BufferedProtocol):
         self.transport.abort()
 
     async def _write(
-        self, pieces: list[bytes], exchange: Exchange, done: asyncio.Future[None]
+        self, pieces: Sequence[Buffer], exchange: Exchange, done: asyncio.Future[None]
     ) -> bool:
         """Write until all is with the system, or *done* says that it is over.
 
         Returns:
-            All of it was written.
+            Nothing is left that asyncio has not seen.
         """
         self._held = sum(map(len, pieces))
-        left = deque(part for piece in pieces for part in _parts(piece))
+        left = deque(part for piece in pieces for part in _cut(piece))
         # What can take no more says so a step of the loop later.
         while left and not done.done() and not self.transport.is_closing():
-            self._held -= self._send(left)
-            if left:
+            sent = self._send(left)
+            self._held -= sent
+            if left and not sent:
                 part = left.popleft()
                 self._held -= len(part)
                 self.transport.write(part)
@@ -107,7 +111,7 @@ class Line(Wire, asyncio.BufferedProtocol):
             exchange.step()
         return not left
 
-    def _send(self, left: deque[bytes | memoryview]) -> int:
+    def _send(self, left: deque[Buffer]) -> int:
         """Send what the system takes of many parts at once; return how many bytes.
 
         asyncio has no call for that before Python 3.12, and a call for each part wakes
@@ -154,7 +158,7 @@ class Line(Wire, asyncio.BufferedProtocol):
             self._wake.set_result(None)
 
 
-def _parts(piece: bytes) -> Iterator[bytes | memoryview]:
+def _cut(piece: Buffer) -> Iterator[Buffer]:
     if len(piece) <= _PIECE:
         yield piece
         return

@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PIECE = 256 * 1024  # bytes read from a file at once
 _SMALL = 16 * 1024  # bytes whose copy costs less than further writes
 _AHEAD = 4 * 1024 * 1024  # bytes fetched at once, while as many are sent
+_OBJECT = 64  # bytes that a chunk takes besides its own
 B = TypeVar("B", bound="Buffer")
 
 
@@ -90,28 +91,20 @@ class Source:
         self._file.seek(self._start)
         return digest.hexdigest()
 
-    async def pieces(self) -> AsyncIterator[list[bytes]]:
+    async def pieces(self) -> AsyncIterator[Sequence[Buffer]]:
         """Yield the body as it stands on the wire, some pieces at a time."""
         if self._file is not None:
             self._file.seek(self._start)
             async for pieces in Ahead(_parts(self._file, self._length or 0)):
                 yield pieces
         elif self._length is not None:
-            yield [self._chunks]
+            yield [memoryview(self._chunks).cast("B")]
         else:
-            end = b""  # of the chunk before: it leaves with the size of the next
             async for chunks in _each(self._chunks):
-                pieces = []
-                for chunk in chunks:
-                    size = memoryview(chunk).nbytes
-                    if size > _SMALL:
-                        pieces += [b"%b%x\r\n" % (end, size), bytes(chunk)]
-                        end = b"\r\n"
-                    elif size:  # an empty one would end the body
-                        pieces.append(b"%b%x\r\n%b\r\n" % (end, size, bytes(chunk)))
-                        end = b""
-                yield pieces
-            yield [end + b"0\r\n\r\n"]
+                for pieces in _chunked(chunks):
+                    yield pieces
+                    await asyncio.sleep(0)  # the loop belongs to others as well
+            yield [b"0\r\n\r\n"]
 
     def close(self) -> None:
         """Close a file that was opened here."""
@@ -130,7 +123,7 @@ class Ahead(Generic[B]):
     def __init__(self, iterator: Iterator[B]) -> None:
         self._iterator = iterator
         self._loop = asyncio.get_running_loop()
-        self._ready: deque[B | None] = deque()  # None: so much that the thread waits
+        self._ready: deque[B | None] = deque()  # None: _AHEAD bytes have come
         self._room = threading.Semaphore(1)
         self._came = asyncio.Event()
         self._waits = self._left = self._ended = False
@@ -142,19 +135,14 @@ class Ahead(Generic[B]):
             # The end is asked for first: what came before it would be missed.
             while not self._ended or self._ready:
                 batch: list[B] = []
-                full = False
-                while self._ready and not full:
-                    piece = self._ready.popleft()
-                    if piece is None:
-                        full = True
-                    else:
-                        batch.append(piece)
+                piece: B | bytes | None = b""
+                while self._ready and (piece := self._ready.popleft()) is not None:
+                    batch.append(piece)
                 if batch:
                     yield batch
-                # Sent by now: as much again may be fetched, while the rest is sent.
-                if full:
+                if piece is None:  # sent by now: as much again may be fetched
                     self._room.release()
-                elif not self._ended and not self._ready:
+                else:
                     await self._wait()
             if self._failed is not None:
                 raise self._failed
@@ -176,7 +164,7 @@ class Ahead(Generic[B]):
             for piece in self._iterator:
                 self._ready.append(piece)
                 self._wake()
-                size += memoryview(piece).nbytes
+                size += memoryview(piece).nbytes + _OBJECT
                 if size >= _AHEAD:
                     size = 0
                     self._ready.append(None)
@@ -194,6 +182,29 @@ class Ahead(Generic[B]):
             self._waits = False
             with suppress(RuntimeError):  # the loop is gone
                 self._loop.call_soon_threadsafe(self._came.set)
+
+
+def _chunked(chunks: Iterable[Buffer]) -> Iterator[list[bytes]]:
+    """Yield *chunks* as they stand on the wire, not more at once than is fetched."""
+    pieces: list[bytes] = []
+    small, held = bytearray(), 0
+    for chunk in chunks:
+        size = memoryview(chunk).nbytes
+        if not size:
+            continue  # it would end the body
+        small += b"%x\r\n" % size
+        if size > _SMALL:
+            pieces += [bytes(small), bytes(chunk)]
+            small.clear()
+        else:
+            small += bytes(chunk)
+        small += b"\r\n"
+        held += size + _OBJECT
+        if held > _AHEAD:
+            yield [*pieces, bytes(small)]
+            pieces, held = [], 0
+            small.clear()
+    yield [*pieces, bytes(small)]
 
 
 def _parts(file: BinaryIO, left: int) -> Iterator[bytes]:
