@@ -50,7 +50,7 @@ class HomeLoop:
                 loop = asyncio.new_event_loop()
                 # asyncio's own has as few as six threads: what waits would use up all.
                 # Nor are they those of sync plugins, which may wait for this loop.
-                loop.set_default_executor(ThreadPoolExecutor(_THREADS, self._name))
+                loop.set_default_executor(ThreadPoolExecutor(_THREADS, "asyncio"))
                 self._thread = threading.Thread(
                     target=_run, args=(loop,), name=self._name, daemon=True
                 )

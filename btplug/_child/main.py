@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -40,7 +40,7 @@ from btplug.settings import Setting, Settings
 if TYPE_CHECKING:
     from btplug.settings import Values
 
-T = TypeVar("T")
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(fd: int) -> None:
@@ -49,7 +49,7 @@ def main(fd: int) -> None:
     order = Order.received(link.receive)
     if order is None:
         return
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, _interrupted)
     # What goes to a terminal, or to stderr, goes line by line.
     sys.stdout = printed(link, 1, lines=order.columns > 0 or order.kept)
@@ -68,7 +68,12 @@ def main(fd: int) -> None:
     vars(own).update(vars(builtins))
     error: BaseException | None = None
     try:
-        inside.run(order)
+        try:
+            inside.run(order)
+        finally:
+            # As in the host's own process: what begins to end is left to.
+            for number in _ENDING:
+                signal.signal(number, signal.SIG_IGN)
     except BaseException as exc:
         _past_limits(exc)
         error = exc

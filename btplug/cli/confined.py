@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -119,18 +120,36 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     starts = manifest.transports is None or manifest.transports
     import_module("btplug.registry" if starts else _MAIN)
     try:
-        host.child = sandbox.start(
-            f"{_MAIN}:main",
-            read=[*admitted.code.pinned.own, *named, *granted(asked.read)],
-            write=[*granted(asked.write), *(one.path for one in host.made)],
-            guarded=guarded,
-            stdin=_stdin(),
-            # What was read since, settings and keys, would be in the copy.
-            fork=host.context is None,
-        )
+        # Until somebody owns it, a signal would leave its folder behind.
+        with _signals_held():
+            host.child = sandbox.start(
+                f"{_MAIN}:main",
+                read=[*admitted.code.pinned.own, *named, *granted(asked.read)],
+                write=[*granted(asked.write), *(one.path for one in host.made)],
+                guarded=guarded,
+                stdin=_stdin(),
+                # What was read since, settings and keys, would be in the copy.
+                fork=host.context is None,
+            )
     except BtplugError as exc:
         _complete(exc, manifest)
         raise
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Have what ends a run wait; a child takes its own signals when it is confined."""
+    import signal
+
+    if sys.platform == "win32":  # nor is anything confined there
+        yield
+        return
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _complete(exc: BtplugError, manifest: Manifest) -> None:

@@ -1,6 +1,9 @@
 """Ctrl-C, SIGTERM and a closed terminal, at every moment of a run."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -154,6 +157,65 @@ def test_a_first_signal_during_a_shutdown_lets_all_others_finish(
     assert running.end() == CODES[number]
     assert marks() == ["stopping", "go", "stopped", "one stopped"]
     assert running.errors.strip() == ""
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_first_signal_during_the_shutdown_of_a_confined_plugin_lets_it_finish(
+    number, start, command, tmp_path
+):
+    go = tmp_path / "go"
+    stopping = f"""
+    print("stopping", flush=True)
+    while not os.path.exists({str(go)!r}):
+        time.sleep(0.005)
+    print("stopped", flush=True)
+    """
+    command("it", shutdown=stopping, where=tmp_path / "there")
+    running = start(
+        "--plugin-dir", tmp_path / "there", "run", "it", BTPLUG_STOP_LIMIT="20"
+    )
+    assert running.line() == "stopping"
+
+    running.signal(number)
+    go.touch()
+
+    assert running.end() == CODES[number]
+    assert running.rest() == "stopped\n"
+    assert running.errors.strip() == ""
+
+
+# A signal at the worst moment: the child's folder is there, and nobody owns it yet.
+HIT = """
+import os, signal, sys
+
+mkdir, number = os.mkdir, int(sys.argv.pop(1))
+
+def hit(path, *rest, **named):
+    mkdir(path, *rest, **named)
+    if os.path.basename(path).startswith("btplug-"):
+        print(path, flush=True)
+        os.kill(os.getpid(), number)
+
+os.mkdir = hit
+from btplug.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_signal_at_the_start_of_a_confined_plugin_leaves_no_folder(
+    number, command, tmp_path
+):
+    command("it", where=tmp_path / "there")
+    words = [str(int(number)), "--plugin-dir", "there", "run", "it"]
+
+    done = subprocess.run(
+        [sys.executable, "-c", HIT, *words],
+        cwd=tmp_path, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+
+    assert done.returncode == CODES[number], done.stderr
+    assert not os.path.exists(done.stdout.splitlines()[0])
 
 
 def test_a_background_job_that_ignores_ctrl_c_ignores_it_during_shutdown_too(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 import re
 import socket
 import threading
+import time
 import tracemalloc
 from array import array
+from contextlib import suppress
 
 import pytest
 from hostile_server import OK, Hostile, open_http, reply
 
 from btplug import Message, Peer
-from btplug.errors import Cut, Late
+from btplug.errors import BadReply, Cut, Late, TooLarge, UsageError
 
 MIB = 1024 * 1024
 PIECE = b"~" * 100_000
@@ -207,8 +211,8 @@ def test_a_source_that_waits_for_what_was_cancelled_is_cancelled(http):
 
 
 def test_a_peer_that_takes_nothing_more_is_told_of_with_what_it_took(http):
+    body = bytes(48 * MIB)
     with Hostile(lambda line: line.wait()) as server, pytest.raises(Late) as caught:
-        body = bytes(48 * 1024 * 1024)
         http.context.home.run(sent(http, server.url, lambda: body, timeout=0.3))
 
     found = re.fullmatch(
@@ -278,6 +282,181 @@ def test_a_list_of_chunks_is_not_held_twice(http, size):
 
     assert found == (200, b"ok")
     assert peak < 24 * MIB
+
+
+def whole(seen, answer=OK):
+    """Return a script that keeps the body of one request, and answers it."""
+
+    def script(line):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += line.sock.recv(65536)
+        head, _, body = data.partition(b"\r\n\r\n")
+        size = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
+        while len(body) < int(size) if size else not body.endswith(b"\r\n0\r\n\r\n"):
+            body += line.sock.recv(65536)
+        seen.append(body)
+        line.send(answer)
+
+    return script
+
+
+def test_a_source_may_read_each_chunk_to_the_same_place(http):
+    data, seen = bytes(range(256)) * 20_000, []
+
+    def chunks():
+        space, file = bytearray(20_000), io.BytesIO(data)
+        while size := file.readinto(space):
+            yield memoryview(space)[:size]
+
+    with Hostile(whole(seen)) as server:
+        http.context.home.run(sent(http, server.url, chunks))
+
+    found, rest = b"", seen[0]
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        found, rest = found + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    assert found == data
+
+
+class Slow(io.BytesIO):
+    """A file on a slow disk: between two reads everything else has its turn."""
+
+    def read(self, size=-1):
+        time.sleep(0.005)
+        return super().read(size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", ["reset", "refused", "left"])
+def test_a_file_that_was_not_sent_whole_can_be_sent_again(http, answer):
+    data, seen, tries = bytes(range(256)) * 40_000, [], []
+
+    def script(line):
+        tries.append(line)
+        if len(tries) > 1:
+            whole(seen)(line)
+            return
+        line.sock.recv(1000)
+        if answer == "refused":
+            line.send(reply(b"", status="503 No"))
+        if answer != "reset":
+            line.wait()
+        line.reset()
+
+    async def first(url, file):
+        with suppress(Cut):
+            task = asyncio.ensure_future(sent(http, url, lambda: file))
+            while not tries:
+                await asyncio.sleep(0.001)
+            if answer == "left":
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def work(url):
+        file = Slow(data)
+        await first(url, file)
+        file.seek(0)
+        return await sent(http, url, lambda: file)
+
+    with Hostile(script) as server:
+        assert http.context.home.run(work(server.url)) == (200, b"ok")
+
+    assert seen == [data]
+
+
+def test_a_file_that_has_become_shorter_is_the_callers_error_and_ends_the_line(
+    http, tmp_path
+):
+    path, begun = tmp_path / "weights", []
+    path.write_bytes(bytes(1_000_000))
+
+    def script(line):
+        begun.append(line.sock.recv(4))
+        if len(begun) == 1:
+            line.send(reply(b"", status="408 Request Timeout"))
+            line.wait()
+        line.send(OK)
+
+    class Cutting(io.FileIO):
+        def read(self, size=-1):
+            os.truncate(path, 500_000)
+            return super().read(size)
+
+    async def work(url):
+        with Cutting(path) as file, pytest.raises(UsageError) as caught:
+            await sent(http, url, lambda: file)
+        return caught.value, await sent(http, url, lambda: None)
+
+    with Hostile(script) as server:
+        error, found = http.context.home.run(work(server.url))
+
+    assert error.what == (
+        "found 500,000 bytes in the file, expected 1,000,000 as when it was looked at"
+    )
+    assert error.fix == "leave it as it is while it is sent"
+    assert begun == [b"POST", b"POST"]
+    assert found == (200, b"ok")
+
+
+def test_a_path_that_is_no_file_is_refused_and_waited_for_by_nobody(http, tmp_path):
+    os.mkfifo(path := tmp_path / "pipe")
+
+    with pytest.raises(UsageError) as caught:
+        http.context.home.run(sent(http, "http://127.0.0.1:1/", lambda: path))
+
+    assert caught.value.what == f"found no file at {str(path)!r}, expected one"
+    assert caught.value.fix == "open it, and pass what is read"
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such"), TimeoutError()])
+@pytest.mark.parametrize("later", [True, False])
+def test_what_a_source_raises_is_the_callers_own_and_not_the_peers(http, error, later):
+    def chunks():
+        yield PIECE
+        raise error
+
+    async def achunks():
+        for piece in chunks():
+            yield piece
+
+    with (
+        Hostile(lambda line: line.wait()) as server,
+        pytest.raises(type(error)) as caught,
+    ):
+        http.context.home.run(sent(http, server.url, achunks if later else chunks))
+
+    assert caught.value is error
+
+
+WRONG = {
+    "a wrong chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", BadReply),
+    "two lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", BadReply),
+    "no HTTP": (b"SSH-2.0-OpenSSH\r\n\r\n", BadReply),
+    "headers without end": (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, TooLarge),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("kind", ["a generator that waits", "bytes"])
+def test_a_wrong_reply_is_told_as_such_while_the_message_is_sent(
+    http, caplog, name, kind
+):
+    data, wanted = WRONG[name]
+
+    def script(line):
+        line.sock.recv(1000)
+        line.send(data)
+        line.wait()
+
+    async def work(url):
+        with pytest.raises(wanted):
+            await sent(http, url, BODIES[kind])
+
+    with Hostile(script) as server:
+        http.context.home.run(work(server.url))
+
+    assert not caplog.records
 
 
 def test_callers_who_are_waited_for_keep_nobody_else_from_sending(http):

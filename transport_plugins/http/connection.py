@@ -7,12 +7,14 @@ that asks for. asyncio is imported with the first async message.
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from .flow import SourceFailed
 from .reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from btplug.message import Buffer
 
@@ -38,7 +40,7 @@ class Connection(Reading):
     async def carry(
         self,
         exchange: Exchange,
-        chunks: AsyncIterator[Sequence[Buffer]] | None = None,
+        chunks: AsyncGenerator[Sequence[Buffer], None] | None = None,
         sink: Sink | None = None,
     ) -> None:
         """Send the message of *exchange*, and return when its reply is complete.
@@ -97,7 +99,7 @@ class Connection(Reading):
 
     async def _feed(
         self,
-        chunks: AsyncIterator[Sequence[Buffer]],
+        chunks: AsyncGenerator[Sequence[Buffer], None],
         exchange: Exchange,
         done: asyncio.Future[None],
     ) -> bool:
@@ -115,17 +117,22 @@ class Connection(Reading):
 
     async def _send_all(
         self,
-        chunks: AsyncIterator[Sequence[Buffer]],
+        chunks: AsyncGenerator[Sequence[Buffer], None],
         exchange: Exchange,
         done: asyncio.Future[None],
     ) -> bool:
-        exchange.feeding(0)
-        async for pieces in chunks:
-            exchange.feeding(sum(map(len, pieces)))
-            if not await self._write(pieces, exchange, done):
-                return False
-            exchange.feeding(0)
-        return True
+        async with aclosing(chunks):
+            while True:
+                exchange.feeding(0)
+                try:
+                    pieces = await anext(chunks, None)
+                except Exception as exc:
+                    raise SourceFailed from exc
+                if pieces is None:
+                    return True
+                exchange.feeding(sum(map(len, pieces)))
+                if not await self._write(pieces, exchange, done):
+                    return False
 
     def flush(self) -> None:
         """Send what was put into the outbox, unless it is over by now."""
@@ -183,7 +190,7 @@ class Connection(Reading):
         self.lost = True
         self._woken()
         exchange, incoming = self._exchange, self._incoming_or_none()
-        if exchange is None or self._complete:
+        if exchange is None or self._done is None or self._done.done():
             return
         if exc is None:
             exchange.came(b"")

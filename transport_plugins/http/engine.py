@@ -147,7 +147,7 @@ class Engine:
             async with HTTPStream(self.pool(), exchange, source) as stream:
                 yield stream
         finally:
-            source.close()
+            await source.close()
 
     def limited(self, allow: Allow) -> Engine:
         """Return one with the same keys, and connections of its own."""

@@ -19,6 +19,10 @@ class Stale(Exception):
     """A kept connection cannot be used again; nothing of the message was sent."""
 
 
+class SourceFailed(Exception):
+    """The chunks of a message ended with an error: its cause, the caller's own."""
+
+
 class Garbled(Exception):
     """What came breaks the rules of HTTP; the text says which."""
 

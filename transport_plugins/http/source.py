@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import threading
-from collections import deque
+import stat
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from btplug.errors import NotAllowed, UsageError
 
+from .ahead import MOST, OBJECT, Ahead
 from .request import Flow
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
     from btplug.message import Buffer
 
 _PIECE = 256 * 1024  # bytes read from a file at once
 _SMALL = 16 * 1024  # bytes whose copy costs less than further writes
-_AHEAD = 4 * 1024 * 1024  # bytes fetched at once, while as many are sent
-_OBJECT = 64  # bytes that a chunk takes besides its own
-B = TypeVar("B", bound="Buffer")
+_PATIENCE = 2.0  # seconds for the last read of a file
 
 
 class Source:
@@ -42,14 +42,23 @@ class Source:
         self._file: BinaryIO | None = None
         self._start = 0
         self._length: int | None = None
+        self._ahead: Ahead | None = None
+        self._over = False
         if isinstance(chunks, str):
             raise UsageError(
                 "found chunks of type str, expected bytes, a path or pieces of bytes",
                 fix="encode a text; give a path as pathlib.Path",
             )
         if isinstance(chunks, (bytes, bytearray, memoryview)):
-            self._length = memoryview(chunks).nbytes
+            view = memoryview(chunks)
+            self._length = view.nbytes
+            self._chunks = view.cast("B") if view.c_contiguous else bytes(view)
         elif isinstance(chunks, os.PathLike):
+            if not stat.S_ISREG(os.stat(chunks).st_mode):
+                raise UsageError(  # to open a pipe would wait for whoever writes to it
+                    f"found no file at {os.fspath(chunks)!r}, expected one",
+                    fix="open it, and pass what is read",
+                )
             self._file = open(chunks, "rb")  # noqa: SIM115 - closed in `close`
         elif hasattr(chunks, "seekable") and chunks.seekable():
             self._file, self._start = chunks, chunks.tell()
@@ -79,109 +88,57 @@ class Source:
                 fix="pass bytes, a path, or a seekable file",
                 delivered=False,
             )
-        digest = await asyncio.to_thread(self._digest)
-        return Flow(self._length, digest)
+        reading = asyncio.ensure_future(asyncio.to_thread(self._digest))
+        try:
+            return Flow(self._length, await asyncio.shield(reading))
+        finally:
+            # Cancelled or late, it must not read on: the file is the caller's.
+            self._over = True
+            await asyncio.wait({reading}, timeout=_PATIENCE)
 
     def _digest(self) -> str:
         if self._file is None:
             return hashlib.sha256(self._chunks).hexdigest()
         digest = hashlib.sha256()
-        while piece := self._file.read(_PIECE):
+        while not self._over and (piece := self._file.read(_PIECE)):
             digest.update(piece)
         self._file.seek(self._start)
         return digest.hexdigest()
 
-    async def pieces(self) -> AsyncIterator[Sequence[Buffer]]:
+    async def pieces(self) -> AsyncGenerator[Sequence[Buffer], None]:
         """Yield the body as it stands on the wire, some pieces at a time."""
         if self._file is not None:
             self._file.seek(self._start)
-            async for pieces in Ahead(_parts(self._file, self._length or 0)):
+            async for pieces in self._fetched(_parts(self._file, self._length or 0)):
                 yield pieces
         elif self._length is not None:
-            yield [memoryview(self._chunks).cast("B")]
+            yield [self._chunks]
         else:
-            async for chunks in _each(self._chunks):
+            async for chunks in _each(self._chunks, self._fetched):
                 for pieces in _chunked(chunks):
                     yield pieces
                     await asyncio.sleep(0)  # the loop belongs to others as well
             yield [b"0\r\n\r\n"]
 
-    def close(self) -> None:
-        """Close a file that was opened here."""
-        if self._file is not None and self._file is not self._chunks:
-            self._file.close()
+    def _fetched(self, iterator: Iterator[Buffer]) -> AsyncIterator[list[bytes]]:
+        self._ahead = Ahead(iterator)
+        return self._ahead.batches()
 
+    async def close(self) -> None:
+        """Ask for no more, and close a file that was opened here.
 
-class Ahead(Generic[B]):
-    """What an iterator gives, fetched by a thread a little before it can be sent.
-
-    It may read a pipe, or a disk, for ever: the loop does not wait for it, nor does
-    anything else that needs a thread. What is there is passed on at once; the thread
-    goes on to the next, because asking a thread for each takes longer than sending it.
-    """
-
-    def __init__(self, iterator: Iterator[B]) -> None:
-        self._iterator = iterator
-        self._loop = asyncio.get_running_loop()
-        self._ready: deque[B | None] = deque()  # None: _AHEAD bytes have come
-        self._room = threading.Semaphore(1)
-        self._came = asyncio.Event()
-        self._waits = self._left = self._ended = False
-        self._failed: BaseException | None = None
-
-    async def __aiter__(self) -> AsyncIterator[list[B]]:
-        threading.Thread(target=self._fetch, name="chunks", daemon=True).start()
+        A file is not read any more when this returns: it may be sent once more.
+        """
         try:
-            # The end is asked for first: what came before it would be missed.
-            while not self._ended or self._ready:
-                batch: list[B] = []
-                piece: B | bytes | None = b""
-                while self._ready and (piece := self._ready.popleft()) is not None:
-                    batch.append(piece)
-                if batch:
-                    yield batch
-                if piece is None:  # sent by now: as much again may be fetched
-                    self._room.release()
-                else:
-                    await self._wait()
-            if self._failed is not None:
-                raise self._failed
+            if self._ahead is not None:
+                self._ahead.leave()
+                if self._file is not None:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._ahead.left(), _PATIENCE)
         finally:
-            self._left = True
-            self._room.release()
-
-    async def _wait(self) -> None:
-        self._came.clear()
-        self._waits = True
-        # The thread looks at the flag after it has put something there.
-        if not self._ready and not self._ended:
-            await self._came.wait()
-        self._waits = False
-
-    def _fetch(self) -> None:
-        size = 0
-        try:
-            for piece in self._iterator:
-                self._ready.append(piece)
-                self._wake()
-                size += memoryview(piece).nbytes + _OBJECT
-                if size >= _AHEAD:
-                    size = 0
-                    self._ready.append(None)
-                    self._room.acquire()
-                if self._left:
-                    return
-        except BaseException as exc:
-            self._failed = exc
-        finally:
-            self._ended = True
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waits:
-            self._waits = False
-            with suppress(RuntimeError):  # the loop is gone
-                self._loop.call_soon_threadsafe(self._came.set)
+            if self._file is not None and self._file is not self._chunks:
+                self._file.close()
+            self._chunks = None  # a generator that nobody else holds ends here
 
 
 def _chunked(chunks: Iterable[Buffer]) -> Iterator[list[bytes]]:
@@ -199,22 +156,30 @@ def _chunked(chunks: Iterable[Buffer]) -> Iterator[list[bytes]]:
         else:
             small += bytes(chunk)
         small += b"\r\n"
-        held += size + _OBJECT
-        if held > _AHEAD:
+        held += size + OBJECT
+        if held > MOST:
             yield [*pieces, bytes(small)]
             pieces, held = [], 0
             small.clear()
     yield [*pieces, bytes(small)]
 
 
-def _parts(file: BinaryIO, left: int) -> Iterator[bytes]:
+def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:
+    left = size
     while left and (piece := file.read(min(left, _PIECE))):
         yield piece
         left -= len(piece)
+    if left:
+        raise UsageError(
+            f"found {size - left:,} bytes in the file, expected {size:,} as when it "
+            "was looked at",
+            fix="leave it as it is while it is sent",
+        )
 
 
 async def _each(
     chunks: AsyncIterable[Buffer] | Iterable[Buffer],
+    ahead: Callable[[Iterator[Buffer]], AsyncIterator[list[bytes]]],
 ) -> AsyncIterator[Iterable[Buffer]]:
     if isinstance(chunks, AsyncIterable):
         async for chunk in chunks:
@@ -222,5 +187,5 @@ async def _each(
     elif isinstance(chunks, (list, tuple)):
         yield chunks
     else:
-        async for some in Ahead(iter(chunks)):
+        async for some in ahead(iter(chunks)):
             yield some

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from .flow import carry
+from .flow import SourceFailed, carry
 from .source import Source
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ class HTTPStream:
     async def _carry(self) -> None:
         try:
             await carry(self._once, self._exchange)
-        # What the source of the chunks raises is the caller's own.
+        except SourceFailed as exc:
+            self._sink.end(exc.__cause__)  # the caller's own
         except BaseException as exc:
             self._sink.end(exc)
             if isinstance(exc, asyncio.CancelledError):
