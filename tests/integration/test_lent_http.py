@@ -124,9 +124,9 @@ def test_what_an_iterable_of_the_plugin_raises_reaches_the_plugin(proxy):
 
     def streamed(url):
         with proxy.stream(Peer(url), Message(method="POST"), chunks()) as stream:
-            b"".join(stream)  # the head may have come before
+            b"".join(stream)
 
-    with Hostile(parrot) as there, pytest.raises(KeyError, match="mine"):
+    with Hostile(lambda line: line.wait()) as there, pytest.raises(KeyError, match="mine"):
         streamed(there.url)
 
 

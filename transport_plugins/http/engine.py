@@ -8,9 +8,10 @@ whole URLs to its log. Going straight to the transport is also 1.3 times as fast
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from btplug.errors import Unsupported
+from btplug.errors import Late, Unsupported
 
 from .flow import CURRENT, carry, finish
 from .library import httpcore, httpx
@@ -130,6 +131,8 @@ class Engine:
         self, peer: Peer, message: Message, chunks: Any, timeout: float | None
     ) -> AsyncIterator[HTTPStream]:
         """Send *chunks*, or the body of *message*; see `TransportPlugin.stream`."""
+        import asyncio
+
         from .streaming import HTTPStream, Source
 
         if self._config.proxy:
@@ -142,8 +145,22 @@ class Engine:
         try:
             signed = bool(peer.hotkey or peer.dialect not in (None, "none"))
             where = peer.url.partition("?")[0]
-            flow = await source.flow(signed=signed, shown=where)
+            began = monotonic()
+            try:
+                async with asyncio.timeout(timeout) as limit:
+                    flow = await source.flow(signed=signed, shown=where)
+            except TimeoutError as exc:
+                if not limit.expired():
+                    raise
+                raise Late(
+                    f"waited {timeout:g} s for the digest of what is to be sent",
+                    where=where,
+                    fix="raise the limit: timeout=",
+                    delivered=False,
+                ) from exc
             exchange = self._exchange(peer, message, timeout, "POST", flow)
+            if timeout is not None:
+                exchange.deadline = began + exchange.seconds
             async with HTTPStream(self.pool(), exchange, source) as stream:
                 yield stream
         finally:
