@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from btplug._forms import is_made, mark
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from btplug._loop import HomeLoop
-    from btplug.message import Reply
+    from btplug.message import Buffer, Message, Peer, Reply
     from btplug.transport import AsyncStream, Stream, TransportPlugin
 
+_MOST = 4 * 1024 * 1024  # bytes that are under way from one loop to another
 F = TypeVar("F", bound="Callable[..., Any]")  # Any: a method of any signature
 
 
@@ -140,11 +144,63 @@ async def _single(stream: AsyncStream) -> AsyncIterator[list[bytes]]:
         yield [part]
 
 
+async def _brought(
+    chunks: AsyncIterable[Buffer], loop: AbstractEventLoop
+) -> AsyncIterator[bytes]:
+    """Yield what *chunks* gives, which may be bound to *loop*, as a StreamReader is."""
+    import asyncio
+
+    home = asyncio.get_running_loop()
+    came: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
+    room, sent, taken = asyncio.Event(), 0, 0
+
+    async def bring() -> None:
+        nonlocal sent
+        end: BaseException | None = asyncio.CancelledError()
+        try:
+            async for chunk in chunks:
+                whole = isinstance(chunk, bytes)
+                data = bytes(chunk) if whole else bytes(memoryview(chunk))
+                sent += len(data)
+                home.call_soon_threadsafe(came.put_nowait, data)
+                while sent - taken > _MOST:
+                    room.clear()
+                    if sent - taken > _MOST:
+                        await room.wait()
+            end = None
+        except Exception as exc:
+            end = exc
+        finally:
+            with suppress(RuntimeError):  # nobody waits any more
+                home.call_soon_threadsafe(came.put_nowait, end)
+
+    bringing = asyncio.run_coroutine_threadsafe(bring(), loop)
+    try:
+        while isinstance(data := await came.get(), bytes):
+            yield data
+            taken += len(data)
+            if not room.is_set():
+                loop.call_soon_threadsafe(room.set)
+        if data is not None:
+            raise data
+    finally:
+        bringing.cancel()
+
+
 def _at_home(method: F) -> F:
     @wraps(method)
-    def at_home(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
-        made, home = method(self, *args, **keywords), self.context.home
-        return made if home.here() else _Home(made, home)
+    def at_home(
+        self: TransportPlugin, peer: Peer, message: Message, chunks: Any = None,
+        **keywords: Any,
+    ) -> Any:  # fmt: skip
+        home = self.context.home
+        if home.here():
+            return method(self, peer, message, chunks, **keywords)
+        if isinstance(chunks, AsyncIterable):
+            import asyncio
+
+            chunks = _brought(chunks, asyncio.get_running_loop())
+        return _Home(method(self, peer, message, chunks, **keywords), home)
 
     return at_home  # type: ignore[return-value]  # same signature by wraps
 

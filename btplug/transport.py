@@ -229,7 +229,7 @@ class TransportPlugin(BasePlugin):
         *,
         timeout: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncStream]:
-        """Async form of `stream`; async *chunks* must be bound to no loop."""
+        """Async form of `stream`; async *chunks* stay in the loop they come from."""
         raise unsupported(self, "stream")
 
     def serve(

@@ -11,6 +11,7 @@ import threading
 import time
 import tracemalloc
 from array import array
+from concurrent.futures import CancelledError
 from contextlib import suppress
 
 import pytest
@@ -302,6 +303,16 @@ def whole(seen, answer=OK):
     return script
 
 
+def chunked_body(rest):
+    """Return what the chunks of a body make."""
+    found = []
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        found.append(rest[: int(size, 16)])
+        rest = rest[int(size, 16) + 2 :]
+    return b"".join(found)
+
+
 def test_a_source_may_read_each_chunk_to_the_same_place(http):
     data, seen = bytes(range(256)) * 20_000, []
 
@@ -313,11 +324,7 @@ def test_a_source_may_read_each_chunk_to_the_same_place(http):
     with Hostile(whole(seen)) as server:
         http.context.home.run(sent(http, server.url, chunks))
 
-    found, rest = b"", seen[0]
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        found, rest = found + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
-    assert found == data
+    assert chunked_body(seen[0]) == data
 
 
 class Slow(io.BytesIO):
@@ -472,6 +479,72 @@ def test_a_wrong_reply_is_told_as_such_while_the_message_is_sent(
         http.context.home.run(work(server.url))
 
     assert not caplog.records
+
+
+def test_chunks_that_are_bound_to_another_loop_are_asked_for_there(http):
+    data, seen = bytes(range(256)) * 40_000, []
+
+    async def work(url):
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            found = await sent(http, url, lambda: reader)
+            writer.close()
+            return found
+
+    async def serve(_, writer):
+        writer.write(data)
+        await writer.drain()
+        writer.close()
+
+    with Hostile(whole(seen)) as server:
+        assert asyncio.run(work(server.url)) == (200, b"ok")
+
+    assert chunked_body(seen[0]) == data
+
+
+def test_a_source_of_another_loop_is_waited_for_there_and_fetched_no_further(http):
+    asked = []
+
+    async def chunks():
+        while True:
+            asked.append(asyncio.get_running_loop())
+            yield bytes(MIB)
+
+    async def work(url):
+        with pytest.raises(Late):
+            await sent(http, url, chunks, timeout=0.5)
+        return asyncio.get_running_loop()
+
+    with Hostile(lambda line: line.wait()) as server:
+        loop = asyncio.run(work(server.url))
+
+    assert {*asked} == {loop}
+    assert len(asked) < 24  # the system itself holds some of it
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), asyncio.CancelledError()])
+def test_a_source_of_another_loop_that_fails_ends_no_body(http, error):
+    seen = []
+
+    async def chunks():
+        yield PIECE
+        raise error
+
+    def script(line):
+        while data := line.sock.recv(65536):
+            seen.append(data)
+
+    async def work(url):
+        # Of another loop's work that was cancelled, a Future's own error tells.
+        with pytest.raises((type(error), CancelledError)):
+            await sent(http, url, chunks)
+
+    with Hostile(script) as server:
+        asyncio.run(work(server.url))
+
+    assert not b"".join(seen).endswith(b"0\r\n\r\n")
 
 
 def test_callers_who_are_waited_for_keep_nobody_else_from_sending(http):

@@ -126,7 +126,10 @@ def test_what_an_iterable_of_the_plugin_raises_reaches_the_plugin(proxy):
         with proxy.stream(Peer(url), Message(method="POST"), chunks()) as stream:
             b"".join(stream)
 
-    with Hostile(lambda line: line.wait()) as there, pytest.raises(KeyError, match="mine"):
+    with (
+        Hostile(lambda line: line.wait()) as there,
+        pytest.raises(KeyError, match="mine"),
+    ):
         streamed(there.url)
 
 
