@@ -159,10 +159,10 @@ async def _brought(
         end: BaseException | None = asyncio.CancelledError()
         try:
             async for chunk in chunks:
-                whole = isinstance(chunk, bytes)
-                data = bytes(chunk) if whole else bytes(memoryview(chunk))
-                sent += len(data)
-                home.call_soon_threadsafe(came.put_nowait, data)
+                if not isinstance(chunk, bytes):
+                    chunk = bytes(memoryview(chunk))
+                sent += len(chunk)
+                home.call_soon_threadsafe(came.put_nowait, chunk)
                 while sent - taken > _MOST:
                     room.clear()
                     if sent - taken > _MOST:

@@ -60,7 +60,7 @@ class Ahead:
         self._left = True
         self._room.release()
 
-    async def left(self) -> None:
+    async def ended(self) -> None:
         """Return once nothing is fetched any more."""
         while self._thread is not None and not self._ended:
             await self._wait()

@@ -134,7 +134,7 @@ class Source:
                 self._ahead.leave()
                 if self._file is not None:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._ahead.left(), _PATIENCE)
+                        await asyncio.wait_for(self._ahead.ended(), _PATIENCE)
         finally:
             if self._file is not None and self._file is not self._chunks:
                 self._file.close()
