@@ -16,6 +16,7 @@ from btplug._retry import TRIES, pause
 from btplug.errors import UsageError
 from btplug.message import Message, Peer, Reply
 from btplug.outcome import Failure, Outcome
+from btplug.values import new_outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -78,7 +79,7 @@ class Fanout:
         self._ends: dict[asyncio.Task[None], float] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._wake: asyncio.Future[None] | None = None
-        self._room: asyncio.Event | None = None
+        self._room = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._until = _NEVER
         self._started = self._closed = False
@@ -93,8 +94,7 @@ class Fanout:
             await self._wake
         found = [*self._done]
         self._done.clear()
-        if self._room is not None:
-            self._room.set()
+        self._room.set()
         if not found and self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -119,7 +119,6 @@ class Fanout:
         if self._closed:
             return
         self._loop = asyncio.get_running_loop()
-        self._room = asyncio.Event()
         if self._deadline is not None:
             self._until = monotonic() + self._deadline
         self._spawn()
@@ -160,7 +159,6 @@ class Fanout:
     async def _work(self) -> None:
         me = asyncio.current_task()
         assert me is not None
-        assert self._room is not None
         while turn := self._peers.next() or await self._peers.later():
             # One more for every one that found work, up to the limit.
             if len(self._workers) < self._limit and not self._peers.empty:
@@ -206,7 +204,7 @@ class Fanout:
             if rest is None or now + rest >= latest:
                 break
             await asyncio.sleep(rest)
-        return Outcome(
+        return new_outcome(
             index=index, peer=peer, reply=reply, failure=failure,
             seconds=monotonic() - began, attempts=tries,
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from btplug.errors import Unauthentic
+from btplug.values import new_request
 
 if TYPE_CHECKING:
     from btplug.message import Message, Peer, Reply, Request
@@ -44,9 +45,8 @@ class NoProof:
         """Return *request* without a hotkey, whatever it claims."""
         if request.hotkey is None:
             return request
-        from btplug.message import Request
 
-        return Request(message=request.message, address=request.address)
+        return new_request(message=request.message, address=request.address)
 
     def reply(self, request: Request, reply: Reply) -> Reply:
         """Return *reply* itself."""

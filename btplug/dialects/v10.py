@@ -16,14 +16,14 @@ from btplug.dialects._parts import Nonces, Window, check_mine, signed_by
 from btplug.dialects._shapes import is_status
 from btplug.dialects._synapse import Synapses, class_name
 from btplug.errors import BadReply, NotAllowed, Unauthentic, Unsupported
-from btplug.message import Message, Reply, Request
+from btplug.values import new_message, new_reply, new_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from btplug.dialects.keys import Signer
     from btplug.dialects.replays import Replays
-    from btplug.message import Headers, Peer
+    from btplug.message import Headers, Message, Peer, Reply, Request
 
 VERSION = 10_005_000  # the protocol of 10.5.0
 _STATUS = "bt_header_axon_status_code"
@@ -117,7 +117,7 @@ class V10:
             if fields[field] is not None:
                 key = f"bt_header_input_obj_{field}"
                 headers += ((key, _synapse.empty(fields[field])),)
-        return Message(
+        return new_message(
             body=_synapse.write({**fields, **claim.block(receiver)}, where),
             media_type="application/json",
             headers=message.headers + headers,
@@ -146,7 +146,7 @@ class V10:
         if not is_status(text):
             raise _no_answer(f"no {_STATUS} of 100 to 599", "200", where)
         if text != "200":
-            return Reply(
+            return new_reply(
                 status=int(text), body=reply.body, media_type=reply.media_type,
                 headers=reply.headers, seconds=reply.seconds,
             )  # fmt: skip
@@ -201,7 +201,7 @@ class V10:
         block = claim.block(mine)
         block["dendrite"] = {**claim.dendrite(), **_synapse.address(where)}
         kept = {k: v for k, v in fields.items() if k not in _synapse.OWN}
-        shown = Message(
+        shown = new_message(
             body=_synapse.write({**kept, **block}, where),
             media_type="application/json",
             headers=message.headers,
@@ -210,7 +210,7 @@ class V10:
         )
         # Last: what is refused for another reason can be sent again.
         self._replays.add(claim.sender, claim.nonce, now_ns)
-        return Request(message=shown, address=where, hotkey=claim.sender)
+        return new_request(message=shown, address=where, hotkey=claim.sender)
 
     def reply(self, request: Request, reply: Reply) -> Reply:
         """Return *reply* with what a dendrite asks for: its headers, required fields.
@@ -235,7 +235,7 @@ class V10:
         )
         taken = {key for key, _ in headers}
         kept = tuple(pair for pair in reply.headers if pair[0].lower() not in taken)
-        return Reply(
+        return new_reply(
             status=reply.status, body=body, media_type=reply.media_type,
             headers=kept + headers, signer=reply.signer, seconds=reply.seconds,
         )  # fmt: skip

@@ -26,6 +26,7 @@ from btplug.serving._requests import (
     with_body,
 )
 from btplug.serving._work import Work
+from btplug.values import new_request
 
 if TYPE_CHECKING:
     import logging
@@ -228,7 +229,7 @@ class Application:
             dialect = self._door.admit(head, now_ns)
             body = await self._uploads.read(receive, announced)
             visit.read, visit.size = True, len(body)
-            request = Request(
+            request = new_request(
                 message=with_body(head.message, body), address=head.address
             )
             request = self._door.incoming(dialect, request, now_ns)

@@ -11,6 +11,7 @@ from btplug.message import Message, Reply
 from btplug.serving._requests import Refusal
 from btplug.serving._threads import Threads
 from btplug.serving._turns import Turns
+from btplug.values import new_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +109,7 @@ def _reply(result: object) -> Reply:
     if isinstance(result, Reply):
         return result
     if isinstance(result, Message):
-        return Reply(status=200, body=result.body, media_type=result.media_type)
+        return new_reply(status=200, body=result.body, media_type=result.media_type)
     raise TypeError(
         f"the handler returned a value of type {type(result).__name__}, "
         "expected a Reply or a Message"

@@ -200,6 +200,19 @@ def test_a_get_is_asked_again_on_a_new_connection_not_on_another_kept_one(form):
         assert len(server.lines) == 3
 
 
+def test_where_no_more_may_be_open_who_was_asked_last_keeps_his_connection():
+    servers = [Hostile(answering(OK)) for _ in range(3)]
+    with servers[0] as one, servers[1] as two, servers[2] as three:
+        with open_http(connections=2) as transport:
+            form = Form("async", transport)
+            for server in (one, two, one, three, one):
+                assert form.receive(server.url).body == b"ok"
+            assert [len(server.lines) for server in servers] == [1, 1, 1]
+            assert transport.health().detail == "connections: 2, idle: 2"
+            form.receive(two.url)
+            assert [len(server.lines) for server in servers] == [1, 2, 1]
+
+
 def test_after_a_body_in_parts_the_connection_is_used_again(form):
     """The parser sees only the head of such a body; the next reply needs it again."""
 

@@ -23,6 +23,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"_load.modules"},
     {"config", "message"},
     {"outcome", "codecs"},
+    {"values"},
     {"dialects"},
     {"serving"},
     {"_retry"},
@@ -187,6 +188,7 @@ HELPERS = {
     "plugin",
     "serving",
     "transport",
+    "values",
 }
 
 

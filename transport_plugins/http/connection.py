@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from btplug.message import Buffer
 
     from .exchange import Exchange
+    from .heads import Heads
     from .outbox import Outbox
     from .streaming import Sink
     from .watch import Watch
@@ -29,8 +30,10 @@ class Connection(Reading):
 
     __slots__ = ("_done", "_letter", "_outbox", "_watch")
 
-    def __init__(self, watch: Watch, outbox: Outbox, space: memoryview) -> None:
-        super().__init__(space)
+    def __init__(
+        self, watch: Watch, outbox: Outbox, space: memoryview, heads: Heads
+    ) -> None:
+        super().__init__(space, heads)
         self._watch, self._outbox = watch, outbox
         self._letter = b""
         self._done: asyncio.Future[None] | None = None
@@ -138,7 +141,7 @@ class Connection(Reading):
         """Send what was put into the outbox, unless it is over by now."""
         letter, self._letter = self._letter, b""
         if letter and not self.lost:
-            self.transport.write(letter)
+            self._post(letter)
 
     def _note_sent(self) -> None:
         exchange = self._exchange

@@ -10,16 +10,18 @@ import math
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
-from btplug import Message
-from btplug.errors import BadReply, Cut, TooLarge, TransportError, UsageError
+from btplug.errors import Cut, TooLarge, TransportError, UsageError
+from btplug.values import new_message
 
+from .heads import check_raw, read_head
 from .incoming import Incoming
 from .request import build
 
 if TYPE_CHECKING:
-    from btplug import Peer, Reply
+    from btplug import Message, Peer, Reply
     from btplug.dialects import Dialect
 
+    from .heads import Head
     from .request import Flow, RawHeaders
     from .settings import HTTPConfig
     from .wires import Wire
@@ -225,27 +227,25 @@ class Exchange:
             BadReply: They do not say clearly where the body ends.
             TooLarge: They, or the body they announce, are more than the limit.
         """
-        head = self.head[: max(0, self._end)].lower()
-        # httptools takes RTSP and ICE too, and line breaks before any of them.
-        if not head.startswith(b"http/"):
-            raise BadReply(
-                f"found no HTTP reply: it begins with {self.head[:80]!r}",
-                where=self.out.place.shown,
-                fix="check that an HTTP server answers there",
-            )
-        # h11 takes two that agree for one, and shows one.
-        if head.count(b"\ncontent-length:") > 1:
-            raise BadReply(
-                "found two Content-Length headers, expected one",
-                where=self.out.place.shown,
-                fix="report it to the owner of the peer",
-            )
+        shown = self.out.place.shown
+        check_raw(self.raw_head(), self.head[:80], shown)
+        return self.known(read_head(status, headers, self._config, shown))
+
+    def known(self, head: Head) -> Incoming:
+        """Note that the headers are complete, and what they say.
+
+        Raises:
+            BadReply: The body is not one that was asked for.
+            TooLarge: The body they announce is more than the limit.
+        """
         streams = self._flow is not None
-        self.incoming = Incoming(
-            status, headers, self.out, self._config, streams=streams
-        )
+        self.incoming = Incoming(head, self.out, self._config, streams=streams)
         self.phase = "body"
         return self.incoming
+
+    def raw_head(self) -> bytes:
+        """Return what came up to the end of the headers; nothing before that."""
+        return self.head[: self._end + 4] if self._end >= 0 else b""
 
     def rest(self) -> None:
         """Note that the reply is complete, and whether its connection can be kept."""
@@ -285,8 +285,7 @@ class Exchange:
 
 
 def _named(message: Message, method: str) -> Message:
-    # By hand: dataclasses.replace takes five times as long.
-    return Message(
+    return new_message(
         body=message.body,
         media_type=message.media_type,
         headers=message.headers,

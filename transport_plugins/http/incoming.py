@@ -1,27 +1,27 @@
-"""What came back, checked as it arrives: headers, body, coding."""
+"""What came back, checked as it arrives: the body, its size and coding."""
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from btplug import Reply
-from btplug.errors import BadReply, TooLarge, TransportError
+from btplug.errors import TransportError
 from btplug.logs import escape
+from btplug.values import new_reply
 
 from .decoding import CODINGS, OverLimit, Undecodable, decode
+from .heads import bad, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .request import Outgoing, RawHeaders
+    from btplug import Reply
+
+    from .heads import Head
+    from .request import Outgoing
     from .settings import HTTPConfig
 
 _LEAST, _MOST = 128 * 1024, 8 * 1024 * 1024  # bytes of a body that has its room
-_RAISE = "raise the limit if that is right: btplug config set http.{} N"
-_OWNER = "report it to the owner of the peer"
 
 
 class Incoming:
@@ -31,70 +31,35 @@ class Incoming:
         length: Bytes the body must have on the wire; None where nothing says so.
         size: Bytes of it that have arrived.
         chunked: The body says itself where it ends.
+
+    Raises:
+        BadReply: Its coding was not asked for.
+        TooLarge: The body it announces is more than the limit.
     """
 
     __slots__ = (
-        "_body", "_coded", "_coding", "_config", "_kind", "_shown", "chunked",
-        "headers", "length", "size", "status",
+        "_body", "_coded", "_config", "_shown", "chunked", "head", "length", "size",
     )  # fmt: skip
 
     def __init__(
-        self,
-        status: int,
-        raw: RawHeaders,
-        out: Outgoing,
-        config: HTTPConfig,
-        *,
-        streams: bool = False,
+        self, head: Head, out: Outgoing, config: HTTPConfig, *, streams: bool = False
     ) -> None:
-        self.status, self._config, self._shown = status, config, out.place.shown
+        self.head, self._config, self._shown = head, config, out.place.shown
         self._body: bytes | BytesIO = b""
         self.size = 0
-        if len(raw) > config.max_headers:
-            raise self._large("max_headers", f"found {len(raw):,} headers", "headers")
-        size = 0
-        headers = []
-        named: dict[str, str] = {}
-        for name, value in raw:
-            size += len(name) + len(value) + 4
-            read = _read_known if len(name) + len(value) <= _SHORT else _read
-            field, low, clean = read(name, value)
-            if not clean:
-                raise self._bad(f"found control characters in the header {field[0]!r}")
-            headers.append(field)
-            if low not in named:
-                named[low] = field[1]
-            elif low in _LISTS:
-                named[low] += f", {field[1]}"
-        if size > config.max_head:
-            raise self._large("max_head", f"found {size:,} bytes of headers", "bytes")
-        self.headers = tuple(headers)
-        self.chunked = "transfer-encoding" in named
-        if self.chunked and named["transfer-encoding"].strip().lower() != "chunked":
-            coding = escape(named["transfer-encoding"][:40])
-            raise self._bad(f"found the transfer encoding {coding!r}, expected chunked")
-        if self.chunked and "content-length" in named:
-            raise self._bad("found both Content-Length and Transfer-Encoding")
-        self._coded, self._kind = out.coded, named.get("content-type", "")
-        self._coding = named.get("content-encoding", "").strip().lower()
-        self.length = self._length(named, out.method)
+        self._coded = out.coded
+        self.chunked, self.length = head.chunked, head.length
+        if head.status in (204, 304) or out.method == "HEAD":
+            self.chunked, self.length = False, 0
         if streams:
             # It is passed on as it comes: nothing of it is held, or decoded.
-            if self._coding not in ("", "identity") and not self._coded:
-                coding = escape(self._coding[:40])
+            if head.coding and not out.coded:
+                coding = escape(head.coding[:40])
                 raise self._bad(
                     f"found the content encoding {coding!r}, which was not asked for"
                 )
         elif self.length is not None and self.length > config.max_body:
-            what = f"the reply announces {self.length:,} bytes"
-            raise self._large("max_body", what, "bytes")
-
-    def _length(self, named: dict[str, str], method: str) -> int | None:
-        if method == "HEAD" or self.status in (204, 304):
-            self.chunked = False
-            return 0
-        text = named.get("content-length", "")
-        return int(text) if text.isascii() and text.isdigit() else None
+            raise self._large(f"the reply announces {self.length:,} bytes")
 
     @property
     def until_end(self) -> bool:
@@ -104,7 +69,7 @@ class Incoming:
     @property
     def packed(self) -> bool:
         """True where decoding may take long: 4 KiB can stand for 4 MiB."""
-        return self.size > 4096 and self._coding not in ("", "identity")
+        return self.size > 4096 and bool(self.head.coding)
 
     def take(self, chunk: bytes) -> None:
         """Add a part of the body as it stands on the wire.
@@ -114,8 +79,7 @@ class Incoming:
         """
         self.size += len(chunk)
         if self.size > self._config.max_body:
-            what = f"found more than {self._config.max_body:,} bytes"
-            raise self._large("max_body", what, "bytes")
+            raise self._large(f"found more than {self._config.max_body:,} bytes")
         if not self._body:
             self._body = chunk
             return
@@ -158,18 +122,19 @@ class Incoming:
         body = self._body
         if not isinstance(body, bytes):
             body = body.getvalue()
-        if body and self._coding not in ("", "identity"):
+        head = self.head
+        if body and head.coding:
             body = self._decoded(body, tick)
-        return Reply(
-            status=self.status,
+        return new_reply(
+            status=head.status,
             body=body,
-            media_type=self._kind,
-            headers=self.headers,
+            media_type=head.kind,
+            headers=head.headers,
             seconds=seconds,
         )
 
     def _decoded(self, body: bytes, tick: Callable[[], object]) -> bytes:
-        coding = escape(self._coding[:40])
+        coding = escape(self.head.coding[:40])
         if coding not in CODINGS:
             if self._coded:
                 return body
@@ -180,43 +145,15 @@ class Incoming:
             return decode(body, coding, self._config.max_body, tick)
         except OverLimit as exc:
             what = f"found {len(body):,} bytes of {coding} that decode to more"
-            raise self._large("max_body", what, "bytes") from exc
+            raise self._large(what) from exc
         except Undecodable as exc:
             raise self._bad(
                 f"found a body that is not the {coding} it claims to be ({exc}): "
                 f"{body[:80]!r}"
             ) from exc
 
-    def _large(self, key: str, what: str, unit: str) -> TransportError:
-        limit = getattr(self._config, key)
-        return TooLarge(
-            f"{what}, expected at most {limit:,} {unit}",
-            where=self._shown,
-            fix=_RAISE.format(key),
-        )
+    def _large(self, what: str) -> TransportError:
+        return too_large(what, "max_body", "bytes", self._config, self._shown)
 
     def _bad(self, what: str) -> TransportError:
-        return BadReply(what, where=self._shown, fix=_OWNER)
-
-
-# Repeated, these are one list (RFC 9110, 5.3); of all others the first one counts.
-_LISTS = ("transfer-encoding", "content-encoding")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-def _read(name: bytes, value: bytes) -> tuple[tuple[str, str], str, bool]:
-    """Return a header as text, its name in lower case, and whether it may be shown."""
-    key = name.decode("latin-1")
-    # Anything that is a byte is a header's text; most of what is not ASCII is UTF-8.
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        text = value.decode("latin-1")
-    # RFC 9110, 5.5: such values are never right, and may steer a terminal.
-    clean = text.isprintable() or not _CONTROL.search(text)
-    return (key, text), key.lower(), clean
-
-
-# Most headers of most replies are those of the reply before.
-_SHORT = 96  # bytes of one that is remembered
-_read_known = lru_cache(maxsize=512)(_read)
+        return bad(what, self._shown)

@@ -11,7 +11,7 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from .wires import Wire, readable
+from .wires import Wire, looker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,8 +34,8 @@ class Line(Wire, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "__weakref__", "_direct", "_full", "_held", "_loop", "_space", "_wake",
-        "lost", "transport",
+        "__weakref__", "_direct", "_full", "_held", "_look", "_loop", "_space",
+        "_wake", "lost", "transport",
     )  # fmt: skip
 
     def __init__(self, space: memoryview) -> None:
@@ -62,6 +62,7 @@ class Line(Wire, asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         ciphered = transport.get_extra_info("ssl_object") is not None
         self._direct = -1 if ciphered or not hasattr(os, "writev") else sock.fileno()
+        self._look = looker(sock)
         # What comes before anything was asked is looked at then.
         transport.pause_reading()
 
@@ -79,13 +80,28 @@ class Line(Wire, asyncio.BufferedProtocol):
         # The loop has looked a moment ago: a look of our own costs as much as sending.
         if monotonic() - self.rested < _FRESH:
             return False
-        sock = self.transport.get_extra_info("socket")
-        return sock.fileno() < 0 or readable(sock)
+        return self._look()
 
     def abort(self) -> None:
         """End it now; what was not sent yet is not sent."""
         self.lost = True
         self.transport.abort()
+
+    def _post(self, data: bytes) -> None:
+        """Send *data* at once; what the system does not take is left to the loop.
+
+        A loop may keep it until all others have had their turn (uvloop does): then
+        the peers sleep meanwhile.
+        """
+        if self._direct >= 0 and not self.transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._direct, data)
+            except OSError:
+                sent = 0  # the loop finds out, too, and says so
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self.transport.write(data)
 
     async def _write(
         self, pieces: Sequence[Buffer], exchange: Exchange, done: asyncio.Future[None]

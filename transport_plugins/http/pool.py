@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
+from collections import OrderedDict, deque
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from .connection import Connection
+from .heads import Heads
 from .outbox import Outbox
 from .reach import ask, numeric, reach
 from .watch import Watch
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 Origin: TypeAlias = tuple[str, str, int]
 
-_SPARE = 64  # descriptors that are left to the rest of the process
 _LEAST = 16
 _DECODED = 4  # bodies that are decompressed at once
 # What is read passes through here, at once: one for all connections stays in the
@@ -38,7 +38,6 @@ class Pool:
 
     Attributes:
         count: How many are open or being opened.
-        idle: How many of them wait for the next exchange.
     """
 
     def __init__(
@@ -46,14 +45,21 @@ class Pool:
     ) -> None:
         self._keep, self._trust, self.allow = config.keep_alive, trust, allow
         self._most = _affordable(config.connections)
-        self.count = self.idle = 0
+        self.count = 0
+        # Who waits for the next exchange: by origin, and who rests longest first.
         self._idle: dict[Origin, deque[Connection]] = {}
-        self._space = memoryview(bytearray(_SPACE))
+        self._rested: OrderedDict[Connection, Origin] = OrderedDict()
+        self._space, self._heads = memoryview(bytearray(_SPACE)), Heads()
         self._queue: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._decoding = asyncio.Semaphore(_DECODED)
         self._watch, self._outbox = Watch(self._loop), Outbox(self._loop)
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for the next exchange."""
+        return len(self._rested)
 
     async def once(self, exchange: Exchange) -> Reply:
         """Send the message over one connection and return the reply."""
@@ -71,12 +77,8 @@ class Pool:
 
     async def close(self) -> None:
         """End every connection, those in use too."""
-        for kept in self._idle.values():
-            for connection in kept:
-                connection.abort()
-        self._idle.clear()
-        self.count -= self.idle
-        self.idle = 0
+        while self._rested:
+            self._evict()
         self._watch.cut()
         if self._timer is not None:
             self._timer.cancel()
@@ -90,7 +92,7 @@ class Pool:
         # The youngest first: the others may grow old and go.
         while kept and not exchange.fresh:
             connection = kept.pop()
-            self.idle -= 1
+            del self._rested[connection]
             if not connection.lost and monotonic() - connection.rested < self._keep:
                 return connection
             connection.abort()
@@ -105,7 +107,7 @@ class Pool:
             if kept is None:
                 kept = self._idle[origin] = deque()
             kept.append(connection)
-            self.idle += 1
+            self._rested[connection] = origin
             if self._timer is None:
                 self._timer = self._loop.call_later(self._keep, self._sweep)
             return
@@ -124,15 +126,13 @@ class Pool:
     def _sweep(self) -> None:
         """Close what nobody has used for long."""
         old = monotonic() - self._keep
-        for origin, kept in [*self._idle.items()]:
-            while kept and (kept[0].rested <= old or kept[0].lost):
-                kept.popleft().abort()
-                self.idle -= 1
-                self.count -= 1
-            if not kept:
-                del self._idle[origin]
+        while self._rested:
+            first = next(iter(self._rested))
+            if first.rested > old and not first.lost:
+                break
+            self._evict()
         self._timer = None
-        if self._idle:
+        if self._rested:
             self._timer = self._loop.call_later(self._keep, self._sweep)
 
     # -- opening
@@ -153,7 +153,8 @@ class Pool:
     async def _place(self, exchange: Exchange) -> None:
         """Wait for one of the connections there may be."""
         while self.count >= self._most:
-            if self._evict():
+            if self._rested:
+                self._evict()
                 continue
             waiting = self._loop.create_future()
             self._queue.append(waiting)
@@ -161,17 +162,15 @@ class Pool:
                 await waiting
         self.count += 1
 
-    def _evict(self) -> bool:
-        """Close the idle connection that comes first to hand, if there is one."""
-        for origin, kept in self._idle.items():
-            if kept:
-                kept.popleft().abort()
-                self.idle -= 1
-                self.count -= 1
-                if not kept:
-                    del self._idle[origin]
-                return True
-        return False
+    def _evict(self) -> None:
+        """Close the idle connection that rests longest: it is needed least."""
+        connection, origin = self._rested.popitem(last=False)
+        kept = self._idle[origin]
+        kept.popleft()  # the same one
+        if not kept:
+            del self._idle[origin]
+        connection.abort()
+        self.count -= 1
 
     async def look_up(self, host: str, port: int, left: float) -> list[Address]:
         if found := numeric(host, port):
@@ -211,7 +210,7 @@ class Pool:
         return connection
 
     def _connection(self) -> Connection:
-        return Connection(self._watch, self._outbox, self._space)
+        return Connection(self._watch, self._outbox, self._space, self._heads)
 
     async def _secure(
         self, connection: Connection, exchange: Exchange, host: str
@@ -238,7 +237,7 @@ class Pool:
 
 
 def _affordable(wanted: int) -> int:
-    """Return *wanted*, or what the system's limit on open files leaves."""
+    """Return *wanted*, or three quarters of the files that the system lets us open."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -246,4 +245,4 @@ def _affordable(wanted: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    return min(wanted, max(_LEAST, soft - _SPARE))
+    return min(wanted, max(_LEAST, soft * 3 // 4))

@@ -13,6 +13,7 @@ from .line import Line
 
 if TYPE_CHECKING:
     from .exchange import Exchange
+    from .heads import Head, Heads
     from .incoming import Incoming
     from .request import RawHeaders
     from .streaming import Sink
@@ -22,12 +23,13 @@ class Reading(Line):
     """A line on which one reply at a time is read, for the exchange that expects it."""
 
     __slots__ = (
-        "_complete", "_exchange", "_failed", "_headers", "_incoming", "_parser",
-        "_paused", "_room", "_sink", "_stays", "_unseen",
+        "_complete", "_exchange", "_failed", "_headers", "_heads", "_incoming",
+        "_parser", "_paused", "_read", "_room", "_sink", "_stays", "_unseen",
     )  # fmt: skip
 
-    def __init__(self, space: memoryview) -> None:
+    def __init__(self, space: memoryview, heads: Heads) -> None:
         super().__init__(space)
+        self._heads, self._read = heads, False
         self._exchange: Exchange | None = None
         self._incoming: Incoming | None = None
         self._headers: RawHeaders = []
@@ -41,7 +43,7 @@ class Reading(Line):
     def expect(self, exchange: Exchange, sink: Sink | None) -> None:
         """Read the reply to *exchange*, its body into *sink*, if there is one."""
         self._headers, self._incoming = [], None
-        self._complete, self._unseen = False, 0
+        self._complete, self._unseen, self._read = False, 0, False
         self._exchange, self._sink = exchange, sink
 
     def _fail(self, exc: Exception) -> None:
@@ -74,7 +76,13 @@ class Reading(Line):
         before = -1 if incoming is None else incoming.size
         try:
             exchange.came(data)
+            if incoming is None and (head := self._seen(exchange, data)):
+                self._incoming = incoming = exchange.known(head)
+                data = data[len(exchange.raw_head()) :]
+                if self._sink is not None:
+                    self._sink.begin()
             if incoming is None or incoming.length is None:
+                self._read = True
                 self._parser.feed_data(data)
             else:
                 self._take(data, incoming, incoming.length)
@@ -95,10 +103,17 @@ class Reading(Line):
         except httptools.HttpParserError as exc:
             self._fail(self._failed or Garbled(str(exc)))
 
+    def _seen(self, exchange: Exchange, data: bytes) -> Head | None:
+        """Return what the head says, if it came before and is all the parser missed."""
+        if exchange.head is not data or exchange.out.method == "HEAD":
+            return None
+        return self._heads.find(exchange.raw_head())
+
     def _take(self, data: bytes, incoming: Incoming, length: int) -> None:
         """Take a part of a body of known length: the parser would copy it."""
         left = length - incoming.size
-        self.on_body(data if len(data) <= left else data[:left])
+        if data:
+            self.on_body(data if len(data) <= left else data[:left])
         if incoming.size == length:
             self._whole()
 
@@ -117,6 +132,10 @@ class Reading(Line):
             exchange.step()
 
     def _whole(self) -> None:
+        if not self._read:
+            self._stays = True
+            self._finish()
+            return
         self.on_message_complete()
         # To the old one, this body has not ended.
         self._parser = httptools.HttpResponseParser(self)
@@ -178,4 +197,15 @@ class Reading(Line):
         if self._incoming is not None and not (self._failed or self._complete):
             # The parser knows it only now.
             self._stays = self._parser.should_keep_alive()
+            self._keep(self._incoming)
             self._finish()
+
+    def _keep(self, incoming: Incoming) -> None:
+        """Remember the head, where it alone says all."""
+        head, exchange = incoming.head, self._exchange
+        assert exchange is not None
+        raw = exchange.raw_head()
+        # Another status: that one was 100 Continue or its like.
+        told = raw[9:12] == b"%d" % head.status
+        if told and self._stays and incoming.length == head.length is not None:
+            self._heads.keep(raw, head)

@@ -21,7 +21,8 @@ class HTTPConfig:
         max_body: Bytes of a reply's body, as it arrives and after decompression.
         max_head: Bytes of a reply's status line and headers, ``100 Continue`` included.
         max_headers: Number of headers of a reply.
-        connections: Connections open at once, for the sync and the async form each.
+        connections: Connections open at once, for the sync and the async form each;
+            twice the turns of `send_many`, so that who is asked again finds his own.
         keep_alive: Seconds an idle connection is kept. Servers close theirs after 2
             to 75 s; staying below that is what keeps a POST from meeting a closed one.
         ca_file: PEM file of the authorities to trust; empty: those of certifi.
@@ -39,7 +40,7 @@ class HTTPConfig:
     max_body: int = 64 * 1024 * 1024
     max_head: int = 64 * 1024
     max_headers: int = 200
-    connections: int = 512
+    connections: int = 1024
     keep_alive: float = 1.5
     ca_file: str = ""
     proxy: str = ""

@@ -20,7 +20,7 @@ from .reach import ask, numeric, reach
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from btplug.network import Allow
 
@@ -40,6 +40,15 @@ def readable(sock: Any, seconds: float = 0.0) -> bool:  # asyncio's stand-in too
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
     return bool(select.select([sock], [], [], seconds)[0])
+
+
+def looker(sock: Any) -> Callable[[], bool]:
+    """Return what tells whether *sock* can be read now, made once for many looks."""
+    if not hasattr(select, "poll"):
+        return lambda: sock.fileno() < 0 or readable(sock)
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return lambda: bool(poll.poll(0))
 
 
 class Wire:
