@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hostile_server
 import pytest
-from hostile_server import OK, Hostile, answering
+from hostile_server import OK, Hostile, answering, recording
 
 from btplug.errors import BadReply, NotAllowed
 
@@ -66,6 +66,33 @@ def test_a_url_that_is_none_is_refused_without_showing_a_password(form, url):
 
     assert "pa55" not in str(caught.value)
     assert caught.value.delivered is False
+
+
+@pytest.mark.parametrize("sign", ["%", "%s", "%%", "%(x)s", "%20", "%c", "%\t%"])
+def test_percent_signs_are_sent_as_they_stand(form, sign):
+    """Heads are written from a text in which they might mean something."""
+    seen, name = [], sign.replace("(", "").replace(")", "").replace("\t", "")
+    with Hostile(recording(seen)) as server:
+        for _ in range(2):
+            form.send(
+                f"{server.url}/a%20b?c=%25",
+                f"body {sign}".encode(),
+                media_type=f"text/{sign}",
+                headers=(("a", sign), (f"b{name}", f"{sign} {sign}"), ("c", "")),
+                method=f"X{name.upper()}",
+            )
+
+    assert seen[0] == seen[1]
+    head, _, body = seen[0].decode().partition("\r\n\r\n")
+    line, *rest = head.split("\r\n")
+    assert body == f"body {sign}"
+    assert line == f"X{name.upper()} /a%20b?c=%25 HTTP/1.1"
+    assert [one for one in rest if one[0] in "abc" and one[1:2] in ":%"] == [
+        f"a: {sign}",
+        f"b{name}: {sign} {sign}",
+        "c: ",
+    ]
+    assert f"content-type: text/{sign}" in rest
 
 
 def test_a_secret_header_is_in_no_error(form):

@@ -47,13 +47,13 @@ class Incoming:
         self.head, self._config, self._shown = head, config, out.place.shown
         self._body: bytes | BytesIO = b""
         self.size = 0
-        self._coded = out.coded
+        self._coded = out.start.coded
         self.chunked, self.length = head.chunked, head.length
         if head.status in (204, 304) or out.method == "HEAD":
             self.chunked, self.length = False, 0
         if streams:
             # It is passed on as it comes: nothing of it is held, or decoded.
-            if head.coding and not out.coded:
+            if head.coding and not out.start.coded:
                 coding = escape(head.coding[:40])
                 raise self._bad(
                     f"found the content encoding {coding!r}, which was not asked for"

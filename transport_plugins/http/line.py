@@ -88,12 +88,12 @@ class Line(Wire, asyncio.BufferedProtocol):
         self.transport.abort()
 
     def _post(self, data: bytes) -> None:
-        """Send *data* at once; what the system does not take is left to the loop.
+        """Send the first of a message now; what cannot be is left to the loop.
 
-        A loop may keep it until all others have had their turn (uvloop does): then
-        the peers sleep meanwhile.
+        Nothing waits there, or this connection would not be used again. A loop may
+        keep it until all others have had their turn, and their peers sleep meanwhile.
         """
-        if self._direct >= 0 and not self.transport.get_write_buffer_size():
+        if self._direct >= 0:
             try:
                 sent = os.write(self._direct, data)
             except OSError:

@@ -38,7 +38,6 @@ _DEFAULTS = (
 # What is passed on as it comes is not decoded on the way.
 _STREAMED = (_DEFAULTS[0], ("accept-encoding", b"identity"), _DEFAULTS[2])
 _REPLACED = frozenset({"content-type", *(name for name, _ in _DEFAULTS)})
-_NONE: frozenset[str] = frozenset()
 
 
 class Place(NamedTuple):
@@ -64,39 +63,41 @@ class Start(NamedTuple):
     """What the heads of messages to one place have in common.
 
     Attributes:
-        raw: Request line and *headers* as they stand on the wire.
+        headers: Those that are always the same.
+        names: Of all others.
+        text: Request line and headers, with a ``%s`` for each of the others.
+        coded: The caller chose the content encodings, and decodes what is unknown here.
     """
 
     place: Place
     headers: tuple[tuple[bytes, bytes], ...]
-    raw: bytes
+    names: tuple[str, ...]
+    text: str
+    coded: bool
 
 
 class Outgoing(NamedTuple):
     """A message as it will stand on the wire.
 
     Attributes:
-        own: Headers after those of the start.
-        coded: The caller chose the content encodings, and decodes what is unknown here.
+        values: Of the headers that *start* names.
     """
 
     place: Place
     start: Start
     method: str
-    own: list[tuple[str, str]]
+    values: tuple[str, ...]
     body: bytes
-    coded: bool
 
     @property
     def headers(self) -> RawHeaders:
         """All headers, in order."""
-        own = [(name.encode(), value.encode()) for name, value in self.own]
-        return [*self.start.headers, *own]
+        own = zip(self.start.names, self.values, strict=True)
+        return [*self.start.headers, *((n.encode(), v.encode()) for n, v in own)]
 
     def head(self) -> bytes:
         """Return request line and headers as bytes."""
-        lines = [f"{name}: {value}\r\n" for name, value in self.own]
-        return b"%b%b\r\n" % (self.start.raw, "".join(lines).encode())
+        return (self.start.text % self.values).encode()
 
 
 class Flow(NamedTuple):
@@ -133,42 +134,55 @@ def build(
             "encode it: Message.of(text) does",
         )
     sends = flow is not None and flow.sends
-    headers = message.headers
-    # All values at once: the pattern is slow for the long ones of signatures.
-    try:
-        given = _given(tuple([name for name, _ in headers]))
-        values = "".join([value for _, value in headers])
-    except (_BadName, TypeError):
-        given, values = _NONE, "\0"  # which of them it is, is found out below
-    if values.isascii() and values.isprintable() and " " not in values:
-        own = [*headers]
-    else:
-        own = [_checked(pair, peer, message) for pair in headers]
     kind = message.media_type if body or sends else ""
-    start = _start(peer.url, message.target, method, kind, given, flow is not None)
+    framing = length = ""
     if flow is not None and sends:
-        body = b""
+        framing, length, body = "content-length", str(flow.length), b""
         if flow.length is None:
-            own.insert(0, ("transfer-encoding", "chunked"))
-        else:
-            own.insert(0, ("content-length", str(flow.length)))
+            framing, length = "transfer-encoding", "chunked"
     elif body or method not in ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE"):
-        own.insert(0, ("content-length", str(len(body))))
-    coded = "accept-encoding" in given
-    return Outgoing(start.place, start, method, own, body, coded)
+        framing, length = "content-length", str(len(body))
+    headers = message.headers
+    try:
+        names, values = zip(*headers, strict=True) if headers else ((), ())
+        # All at once: the pattern is slow for the long values of signatures.
+        text = "".join(values)
+        if not (text.isascii() and text.isprintable() and " " not in text):
+            values = tuple([_checked(pair, peer, message) for pair in headers])
+        start = _start(
+            peer.url, message.target, method, kind, framing, names, flow is not None
+        )
+    except (_BadName, TypeError):
+        for pair in headers:
+            _checked(pair, peer, message)  # says which it is
+        raise
+    values = (length, *values) if framing else values
+    return Outgoing(start.place, start, method, values, body)
 
 
 @lru_cache(maxsize=4096)
 def _start(
-    url: str, target: str, method: str, kind: str, given: frozenset[str], streams: bool
+    url: str,
+    target: str,
+    method: str,
+    kind: str,
+    framing: str,
+    names: tuple[str, ...],
+    streams: bool,
 ) -> Start:
     """Return what does not change from one message to the next.
 
     Args:
         kind: The media type; empty: there is no body.
-        given: Those of our headers that the message brings itself.
+        framing: The header that says where the body ends, if there is one.
+        names: Of the message's own headers.
         streams: The reply is passed on as it comes, and not decoded.
+
+    Raises:
+        _BadName: One of *names* may not be sent.
+        NotAllowed: Something else may not.
     """
+    given = _given(names)
     place = _place(url, target)
     if not _METHOD.fullmatch(method) or method == "CONNECT":
         raise _refused(
@@ -183,16 +197,20 @@ def _start(
         if not _is_value(kind):
             raise _bad_header("content-type", place.shown)
         headers.append((b"content-type", kind.strip(" \t").encode()))
-    line = b"%s %s HTTP/1.1\r\n" % (method.encode(), place.target)
-    lines = [b"%b: %b\r\n" % pair for pair in headers]
-    return Start(place, tuple(headers), line + b"".join(lines))
+    lines = [b"%b: %b" % pair for pair in headers]
+    lines.insert(0, b"%b %b HTTP/1.1" % (method.encode(), place.target))
+    names = (framing, *names) if framing else names
+    lines += [b"%b: \0" % name.encode() for name in names]
+    # No line has a NUL of its own; any may have a percent sign.
+    text = b"\r\n".join([*lines, b"\r\n"]).decode()
+    text = text.replace("%", "%%").replace("\0", "%s")
+    return Start(place, tuple(headers), names, text, "accept-encoding" in given)
 
 
 class _BadName(Exception):
     """A header of that name may not be sent."""
 
 
-@lru_cache(maxsize=1024)
 def _given(names: tuple[str, ...]) -> frozenset[str]:
     """Return which of our headers a message brings itself.
 
@@ -205,8 +223,8 @@ def _given(names: tuple[str, ...]) -> frozenset[str]:
     return _REPLACED & {name.lower() for name in names}
 
 
-def _checked(pair: tuple[str, str], peer: Peer, message: Message) -> tuple[str, str]:
-    """Return a header as it is sent.
+def _checked(pair: tuple[str, str], peer: Peer, message: Message) -> str:
+    """Return the value of a header as it is sent.
 
     Raises:
         NotAllowed: Its name or value may not be sent.
@@ -220,7 +238,7 @@ def _checked(pair: tuple[str, str], peer: Peer, message: Message) -> tuple[str, 
         fits = _is_value(value)
     if not fits:
         raise _bad_header(name, _place(peer.url, message.target).shown)
-    return name, value.strip(" \t")
+    return value.strip(" \t")
 
 
 def _is_value(value: object) -> bool:
