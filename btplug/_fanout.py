@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from btplug._peers import Peers, Turns
 from btplug._retry import TRIES, pause
 from btplug.errors import UsageError
 from btplug.message import Message, Peer, Reply
@@ -19,7 +20,7 @@ from btplug.outcome import Failure, Outcome
 from btplug.values import new_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterator
+    from collections.abc import Awaitable
     from typing import Protocol
 
     class Send(Protocol):
@@ -30,15 +31,13 @@ if TYPE_CHECKING:
         ) -> Awaitable[Reply]: ...
 
 
-Peers: TypeAlias = "Iterable[Peer] | AsyncIterable[Peer]"
-
 _TICK = 0.05  # seconds between two looks at who is over the limit
 # A transport that keeps its limit itself says better what it waited for.
 _GRACE = 0.25
 # Where neither the peer nor the whole has a limit: what a peer may have us wait.
 _PATIENCE = 12.0  # seconds
 _NEVER = float("inf")
-_LAST = object()
+_MOST_HELD = 256 * 1024 * 1024  # bytes of replies that wait to be read
 
 
 class Fanout:
@@ -73,9 +72,10 @@ class Fanout:
         self._send, self._message = send, message
         self._timeout, self._deadline, self._limit = timeout, deadline, limit
         self._tries = TRIES if repeatable else 1
-        self._peers = _Turns(peers)
+        self._peers = Turns(peers)
         self.later = isinstance(peers, AsyncIterable)  # so they need their own loop
         self._done: deque[Outcome] = deque()
+        self._held = 0  # bytes of them
         self._ends: dict[asyncio.Task[None], float] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._wake: asyncio.Future[None] | None = None
@@ -94,6 +94,7 @@ class Fanout:
             await self._wake
         found = [*self._done]
         self._done.clear()
+        self._held = 0
         self._room.set()
         if not found and self._error is not None:
             error, self._error = self._error, None
@@ -159,16 +160,21 @@ class Fanout:
     async def _work(self) -> None:
         me = asyncio.current_task()
         assert me is not None
-        while turn := self._peers.next() or await self._peers.later():
+        while True:
+            # Whoever reads slowly must not be sent more than memory holds.
+            while len(self._done) >= self._limit or self._held > _MOST_HELD:
+                self._room.clear()
+                await self._room.wait()
+            turn = self._peers.next() or await self._peers.later()
+            if turn is None:
+                return
             # One more for every one that found work, up to the limit.
             if len(self._workers) < self._limit and not self._peers.empty:
                 self._spawn()
-            self._done.append(await self._turn(me, *turn))
+            outcome = await self._turn(me, *turn)
+            self._done.append(outcome)
+            self._held += len(outcome.reply.body) if outcome.reply else 0
             self._notify()
-            # Whoever reads slowly must not be sent more than memory holds.
-            while len(self._done) >= self._limit:
-                self._room.clear()
-                await self._room.wait()
 
     async def _turn(self, me: asyncio.Task[None], index: int, peer: Peer) -> Outcome:
         began = monotonic()
@@ -233,66 +239,3 @@ class Fanout:
             fix="raise the limit, or 'limit' for more at once",
             delivered=None if sent else False,
         )
-
-
-class _Turns:
-    """Peers with their positions, one at a time, from an iterable of either kind.
-
-    Attributes:
-        empty: No more are given out.
-    """
-
-    def __init__(self, peers: Peers) -> None:
-        self.empty = False
-        self._count = 0
-        self._lock: asyncio.Lock | None = None
-        self._iterator: Iterator[Peer] | None = None
-        self._later: AsyncIterator[Peer] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        if isinstance(peers, AsyncIterable):
-            self._later = aiter(peers)
-            # It belongs to the loop of whoever made it.
-            self._loop = asyncio.get_running_loop()
-        else:
-            self._iterator = iter(peers)
-
-    def next(self) -> tuple[int, Peer] | None:
-        """Return position and peer; None after the last, or where `later` knows."""
-        if self._iterator is None or self.empty:
-            return None
-        self.empty = True  # as it is where this raises
-        return self._given(next(self._iterator, _LAST))
-
-    async def later(self) -> tuple[int, Peer] | None:
-        """Return position and peer, or None after the last."""
-        if self._later is None:
-            return None
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        async with self._lock:
-            if self.empty:
-                return None
-            self.empty = True
-            step = anext(self._later, _LAST)
-            if self._loop is asyncio.get_running_loop():
-                return self._given(await step)
-            assert self._loop is not None
-
-            async def far() -> object:
-                return await step
-
-            future = asyncio.run_coroutine_threadsafe(far(), self._loop)
-            return self._given(await asyncio.wrap_future(future))
-
-    def _given(self, peer: object) -> tuple[int, Peer] | None:
-        if peer is _LAST:
-            return None
-        if not isinstance(peer, Peer):
-            raise UsageError(
-                f"found a {type(peer).__name__} after {self._count:,} peers, "
-                "expected a Peer",
-                fix="make one of a text with Peer.parse(text)",
-            )
-        self.empty = False
-        self._count += 1
-        return self._count - 1, peer

@@ -11,6 +11,7 @@ from btplug import Context, Message, Peer, Reply, TransportPlugin, UsageError
 from btplug.errors import Cut, Refused
 
 MESSAGE = Message(body=b"hello")
+LARGE = bytes(100 * 1024 * 1024)  # untouched, it takes no memory
 
 
 class Wire(TransportPlugin):
@@ -56,6 +57,8 @@ class Wire(TransportPlugin):
                 raise asyncio.CancelledError
             elif word == "nothing":
                 return None
+            elif word == "large":
+                return Reply(status=200, body=LARGE)
             elif word == "busy" and self.sent.count((peer.url, message.body)) == 1:
                 return Reply(status=503, headers=(("Retry-After", rest),))
             return Reply(status=200, body=message.body)
@@ -417,6 +420,15 @@ def test_a_slow_reader_stops_the_sending_instead_of_filling_memory(wire):
         time.sleep(0.2)
         assert len(wire.sent) <= 60
         assert sum(1 for _ in outcomes) == 999
+
+
+def test_large_replies_that_nobody_reads_stop_the_sending(wire):
+    with wire.send_many([Peer("wire://large")] * 100, MESSAGE, limit=50) as outcomes:
+        next(outcomes)
+        time.sleep(0.2)
+        # Three are more than may wait, and as many were read with the first.
+        assert len(wire.sent) <= 6
+        assert sum(1 for _ in outcomes) == 99
 
 
 def test_two_fanouts_share_one_transport(wire):

@@ -26,7 +26,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"values"},
     {"dialects"},
     {"serving"},
-    {"_retry"},
+    {"_retry", "_peers"},
     {"_fanout"},
     {"_outcomes"},
     {"manifest", "_secrets", "_fields"},

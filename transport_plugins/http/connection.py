@@ -60,8 +60,8 @@ class Connection(Reading):
         if self.uses == 1 and (doubt := self.doubt(exchange)):
             await self._wait(doubt)
         out = exchange.out
-        self._waiting = [out.head(), out.body]
-        pieces = self.begin(exchange, self.uses > 0 and self.occupied())
+        occupied = self.uses > 0 and self.occupied()
+        pieces = self.begin(exchange, occupied, [out.head(), out.body])
         self.expect(exchange, sink)
         done = self._done = self._loop.create_future()
         self._watch.add(self)
@@ -152,14 +152,23 @@ class Connection(Reading):
 
     # -- what happens, and how it ends
 
-    def check(self, now: float) -> None:
-        """End the exchange if it is over its limit."""
+    def check(self, now: float) -> int:
+        """End the exchange if it is over its limit; return the bytes of it held."""
         exchange = self._exchange
-        if exchange is not None and exchange.deadline <= now:
+        if exchange is None:
+            return 0
+        if exchange.deadline <= now:
             if exchange.stepwise and self._paused:
                 exchange.step()  # whoever reads takes his time
             else:
                 self._fail(TimeoutError())
+        held = None if self.lost or self._complete else self._incoming
+        return held.size if held is not None and self._sink is None else 0
+
+    def give_up(self, held: int, most: int) -> None:
+        """End the exchange: all together hold more than they may, and this one most."""
+        if self._incoming is not None:
+            self._fail(self._incoming.too_much(held, most))
 
     def _fail(self, exc: Exception) -> None:
         self._note_sent()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from btplug.errors import TransportError
+from btplug.errors import TooLarge, TransportError
 from btplug.logs import escape
 from btplug.values import new_reply
 
@@ -151,6 +151,15 @@ class Incoming:
                 f"found a body that is not the {coding} it claims to be ({exc}): "
                 f"{body[:80]!r}"
             ) from exc
+
+    def too_much(self, held: int, most: int) -> TransportError:
+        """Return the error for this one of many replies that are too large together."""
+        return TooLarge(
+            f"found {held:,} bytes of replies on their way at once, {self.size:,} of "
+            f"them from this peer, expected at most {most:,} bytes",
+            where=self._shown,
+            fix="ask fewer at once (limit=), or: btplug config set http.max_held N",
+        )
 
     def _large(self, what: str) -> TransportError:
         return too_large(what, "max_body", "bytes", self._config, self._shown)

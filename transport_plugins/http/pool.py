@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import OrderedDict, deque
 from contextlib import suppress
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Origin: TypeAlias = tuple[str, str, int]
 
 _LEAST = 16
+_USUAL = 8 * 1024**3  # bytes of memory
 _DECODED = 4  # bodies that are decompressed at once
 # What is read passes through here, at once: one for all connections stays in the
 # processor's cache.
@@ -54,7 +56,8 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._decoding = asyncio.Semaphore(_DECODED)
-        self._watch, self._outbox = Watch(self._loop), Outbox(self._loop)
+        most = config.max_held or _memory() // 4
+        self._watch, self._outbox = Watch(self._loop, most), Outbox(self._loop)
 
     @property
     def idle(self) -> int:
@@ -234,6 +237,14 @@ class Pool:
         if made is None:
             raise ConnectionResetError("the connection ended")
         connection.use(made)
+
+
+def _memory() -> int:
+    """Return how many bytes of memory the machine has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows does not tell
+        return _USUAL
 
 
 def _affordable(wanted: int) -> int:

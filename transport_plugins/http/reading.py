@@ -13,7 +13,7 @@ from .line import Line
 
 if TYPE_CHECKING:
     from .exchange import Exchange
-    from .heads import Head, Heads
+    from .heads import Heads
     from .incoming import Incoming
     from .request import RawHeaders
     from .streaming import Sink
@@ -76,11 +76,8 @@ class Reading(Line):
         before = -1 if incoming is None else incoming.size
         try:
             exchange.came(data)
-            if incoming is None and (head := self._seen(exchange, data)):
-                self._incoming = incoming = exchange.known(head)
-                data = data[len(exchange.raw_head()) :]
-                if self._sink is not None:
-                    self._sink.begin()
+            if incoming is None and (rest := self._seen(exchange, data)) is not None:
+                data, incoming = rest, self._incoming
             if incoming is None or incoming.length is None:
                 self._read = True
                 self._parser.feed_data(data)
@@ -103,11 +100,18 @@ class Reading(Line):
         except httptools.HttpParserError as exc:
             self._fail(self._failed or Garbled(str(exc)))
 
-    def _seen(self, exchange: Exchange, data: bytes) -> Head | None:
-        """Return what the head says, if it came before and is all the parser missed."""
+    def _seen(self, exchange: Exchange, data: bytes) -> bytes | None:
+        """Take the head if it came before, and whole; return what follows it."""
         if exchange.head is not data or exchange.out.method == "HEAD":
             return None
-        return self._heads.find(exchange.raw_head())
+        raw = exchange.raw_head()
+        head = self._heads.find(raw)
+        if head is None:
+            return None
+        self._incoming = exchange.known(head)
+        if self._sink is not None:
+            self._sink.begin()
+        return data[len(raw) :]
 
     def _take(self, data: bytes, incoming: Incoming, length: int) -> None:
         """Take a part of a body of known length: the parser would copy it."""

@@ -19,6 +19,9 @@ class HTTPConfig:
     Attributes:
         timeout: Seconds for a whole message where the caller gives no limit.
         max_body: Bytes of a reply's body, as it arrives and after decompression.
+        max_held: Bytes of replies that may be on their way at once, in the async form;
+            of several peers the one that has sent most is given up. 0: a quarter of
+            the machine's memory.
         max_head: Bytes of a reply's status line and headers, ``100 Continue`` included.
         max_headers: Number of headers of a reply.
         connections: Connections open at once, for the sync and the async form each;
@@ -38,6 +41,7 @@ class HTTPConfig:
 
     timeout: float = 12.0
     max_body: int = 64 * 1024 * 1024
+    max_held: int = 0
     max_head: int = 64 * 1024
     max_headers: int = 200
     connections: int = 1024
@@ -57,8 +61,10 @@ class HTTPConfig:
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name} is {value}, expected more than 0")
-        if not self.keep_alive >= 0:
-            raise ValueError(f"keep_alive is {self.keep_alive}, expected 0 or more")
+        for name in ("keep_alive", "max_held"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise ValueError(f"{name} is {value}, expected 0 or more")
         if self.ca_file and not os.path.isfile(self.ca_file):
             raise ValueError(f"ca_file is {self.ca_file!r}, expected a file")
         if "@" in self.proxy:

@@ -13,10 +13,14 @@ _TICK = 0.02  # seconds by which a limit may be overrun
 
 
 class Watch:
-    """Looks at every exchange under way, while there is one."""
+    """Looks at every exchange under way, while there is one.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    Args:
+        most: Bytes of replies that they may hold together.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, most: int) -> None:
+        self._loop, self._most = loop, most
         self._watched: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -38,7 +42,12 @@ class Watch:
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for connection in [*self._watched]:
-            connection.check(now)
+        sizes = {one: one.check(now) for one in [*self._watched]}
+        held = sum(sizes.values())
+        while held > self._most:
+            # Whoever sends most, so that a few cannot have all others given up.
+            largest = max(sizes, key=lambda one: sizes[one])
+            largest.give_up(held, self._most)
+            held -= sizes.pop(largest)
         if self._watched:
             self._timer = self._loop.call_later(_TICK, self._look)

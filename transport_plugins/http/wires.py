@@ -59,22 +59,16 @@ class Wire:
         rested: When the last one ended, by the monotonic clock.
     """
 
-    __slots__ = ("_clean", "_waiting", "rested", "uses")
+    __slots__ = ("_clean", "rested", "uses")
 
     def __init__(self) -> None:
         self.uses = 0
         self._clean = True
         self.rested = 0.0
-        self._waiting: list[bytes] = []
 
     def rest(self, *, clean: bool) -> None:
         """Note the end of an exchange; *clean* if it left not a byte behind."""
         self._clean, self.rested = clean, monotonic()
-
-    def put(self, buffer: bytes) -> None:
-        """Keep what is written until a reply is asked for: one packet, not two."""
-        if buffer:
-            self._waiting.append(buffer)
 
     def doubt(self, exchange: Exchange) -> float:
         """Return how many seconds to watch a kept connection before it is used.
@@ -87,8 +81,10 @@ class Wire:
         young = _WATCHED - (monotonic() - self.rested)
         return min(exchange.left(), max(_LEAST, young))
 
-    def begin(self, exchange: Exchange, occupied: bool) -> list[bytes]:
-        """Return what is to be sent now.
+    def begin(
+        self, exchange: Exchange, occupied: bool, pieces: list[bytes]
+    ) -> list[bytes]:
+        """Return *pieces* as they are to be sent now: in one packet, if they fit.
 
         Args:
             occupied: The peer has closed the connection, or sent what nobody asked for;
@@ -101,9 +97,8 @@ class Wire:
         if self.uses > 1 and (exchange.fresh or not self._clean or occupied):
             raise Stale
         self._clean = False
-        size = sum(map(len, self._waiting))
+        size = sum(map(len, pieces))
         exchange.sending(self, size)
-        pieces, self._waiting = self._waiting, []
         return pieces if size > _PIECE else [b"".join(pieces)]
 
 
@@ -113,6 +108,7 @@ class SyncWire(Wire, httpcore.NetworkStream):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__()
         self._sock = sock
+        self._waiting: list[bytes] = []
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         exchange = CURRENT.get()
@@ -127,7 +123,8 @@ class SyncWire(Wire, httpcore.NetworkStream):
     def _send(self, exchange: Exchange) -> None:
         try:
             occupied = self.uses > 0 and readable(self._sock, self.doubt(exchange))
-            for piece in self.begin(exchange, occupied):
+            pieces, self._waiting = self._waiting, []
+            for piece in self.begin(exchange, occupied, pieces):
                 view = memoryview(piece)
                 while view:
                     self._sock.settimeout(exchange.left())
@@ -141,7 +138,9 @@ class SyncWire(Wire, httpcore.NetworkStream):
             exchange.broken = exc
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.put(buffer)
+        # Kept until a reply is asked for: one packet, not two.
+        if buffer:
+            self._waiting.append(buffer)
 
     def close(self) -> None:
         with suppress(OSError):
