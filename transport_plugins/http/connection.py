@@ -10,11 +10,12 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from .flow import SourceFailed
+from .flow import SourceFailed, Stale
 from .reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+    from socket import socket
 
     from btplug.message import Buffer
 
@@ -31,9 +32,14 @@ class Connection(Reading):
     __slots__ = ("_done", "_letter", "_outbox", "_watch")
 
     def __init__(
-        self, watch: Watch, outbox: Outbox, space: memoryview, heads: Heads
+        self,
+        sock: socket,
+        watch: Watch,
+        outbox: Outbox,
+        space: memoryview,
+        heads: Heads,
     ) -> None:
-        super().__init__(space, heads)
+        super().__init__(sock, space, heads)
         self._watch, self._outbox = watch, outbox
         self._letter = b""
         self._done: asyncio.Future[None] | None = None
@@ -139,9 +145,9 @@ class Connection(Reading):
 
     def flush(self) -> None:
         """Send what was put into the outbox, unless it is over by now."""
-        letter, self._letter = self._letter, b""
-        if letter and not self.lost:
-            self._post(letter)
+        if self._letter and not self.lost:
+            self._post(self._letter)
+        self._letter = b""
 
     def _note_sent(self) -> None:
         exchange = self._exchange
@@ -192,17 +198,27 @@ class Connection(Reading):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and self._exchange is not None:
-            self._take_rest()
-        self._ended(exc)
+        if exc is not None:
+            self._broke(exc)
+        self._ended(None)
         # It holds this connection, which would live on until the garbage is collected.
         del self._parser
+
+    def _broke(self, exc: Exception) -> None:
+        # What came before anything was sent is nobody's reply.
+        if self._exchange is not None and not self._letter:
+            self._take_rest()
+        self._ended(exc)
+        self.abort()
 
     def _ended(self, exc: Exception | None) -> None:
         self.lost = True
         self._woken()
         exchange, incoming = self._exchange, self._incoming_or_none()
         if exchange is None or self._done is None or self._done.done():
+            return
+        if self._letter and self.uses > 1:
+            self._fail(Stale())
             return
         if exc is None:
             exchange.came(b"")

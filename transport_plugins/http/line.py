@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections import deque
 from contextlib import suppress
@@ -24,6 +23,9 @@ _FRESH = 0.001  # seconds
 # Bytes handed to asyncio at once: it moves all it holds for every bit that leaves.
 _PIECE = 256 * 1024
 _PARTS = 64  # sent by one call; a system takes 1,024
+# A program may have SIGPIPE end it.
+_QUIET = getattr(socket, "MSG_NOSIGNAL", 0)
+_VECTORS = hasattr(socket.socket, "sendmsg")
 
 
 class Line(Wire, asyncio.BufferedProtocol):
@@ -34,12 +36,14 @@ class Line(Wire, asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "__weakref__", "_direct", "_full", "_held", "_look", "_loop", "_space",
-        "_wake", "lost", "transport",
+        "__weakref__", "_ciphered", "_full", "_held", "_look", "_loop", "_sock",
+        "_space", "_wake", "lost", "transport",
     )  # fmt: skip
 
-    def __init__(self, space: memoryview) -> None:
+    def __init__(self, sock: socket.socket, space: memoryview) -> None:
         super().__init__()
+        self._sock, self._ciphered = sock, False
+        self._look = looker(sock)
         self.lost = self._full = False
         self._held = 0  # bytes of a part of a message that wait to be written
         self._loop = asyncio.get_running_loop()
@@ -58,11 +62,7 @@ class Line(Wire, asyncio.BufferedProtocol):
     def use(self, transport: asyncio.Transport) -> None:
         """Take a transport: the first one, or that of TLS."""
         self.transport = transport
-        # The descriptor that parts are sent to; -1 where they must be enciphered.
-        sock = transport.get_extra_info("socket")
-        ciphered = transport.get_extra_info("ssl_object") is not None
-        self._direct = -1 if ciphered or not hasattr(os, "writev") else sock.fileno()
-        self._look = looker(sock)
+        self._ciphered = transport.get_extra_info("ssl_object") is not None
         # What comes before anything was asked is looked at then.
         transport.pause_reading()
 
@@ -93,15 +93,21 @@ class Line(Wire, asyncio.BufferedProtocol):
         Nothing waits there, or this connection would not be used again. A loop may
         keep it until all others have had their turn, and their peers sleep meanwhile.
         """
-        if self._direct >= 0:
+        sent = 0
+        if not self._ciphered:
             try:
-                sent = os.write(self._direct, data)
-            except OSError:
-                sent = 0  # the loop finds out, too, and says so
-            if sent == len(data):
+                sent = self._sock.send(data, _QUIET)
+            except BlockingIOError:
+                pass
+            except OSError as exc:
+                self._broke(exc)
                 return
-            data = data[sent:]
-        self.transport.write(data)
+        if sent < len(data):
+            self.transport.write(data[sent:])
+
+    def _broke(self, exc: Exception) -> None:
+        """Note that sending failed: a second try would only say so less well."""
+        raise NotImplementedError
 
     async def _write(
         self, pieces: Sequence[Buffer], exchange: Exchange, done: asyncio.Future[None]
@@ -117,7 +123,7 @@ class Line(Wire, asyncio.BufferedProtocol):
         while left and not done.done() and not self.transport.is_closing():
             sent = self._send(left)
             self._held -= sent
-            if left and not sent:
+            if left and not sent and not self.lost:
                 part = left.popleft()
                 self._held -= len(part)
                 self.transport.write(part)
@@ -133,11 +139,14 @@ class Line(Wire, asyncio.BufferedProtocol):
         asyncio has no call for that before Python 3.12, and a call for each part wakes
         the peer for each. What it could not send is left to it, errors too.
         """
-        if self._direct < 0 or self.transport.get_write_buffer_size():
+        if not _VECTORS or self._ciphered or self.transport.get_write_buffer_size():
             return 0
         try:
-            sent = size = os.writev(self._direct, [*islice(left, _PARTS)])
-        except OSError:
+            sent = size = self._sock.sendmsg([*islice(left, _PARTS)], (), _QUIET)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            self._broke(exc)
             return 0
         while size:
             part = left.popleft()
@@ -151,12 +160,10 @@ class Line(Wire, asyncio.BufferedProtocol):
 
         A server that refuses a message halfway answers and closes.
         """
-        line = self.transport.get_extra_info("socket")
-        if self.transport.get_extra_info("ssl_object") is not None:
+        if self._ciphered:
             return  # it would have to be deciphered
-        with suppress(OSError), socket.socket(fileno=os.dup(line.fileno())) as sock:
-            sock.setblocking(False)
-            while size := sock.recv_into(self.get_buffer(-1)):
+        with suppress(OSError):
+            while size := self._sock.recv_into(self.get_buffer(-1)):
                 self.buffer_updated(size)
 
     async def _wait(self, seconds: float) -> None:

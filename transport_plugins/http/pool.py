@@ -7,6 +7,7 @@ import os
 import socket
 from collections import OrderedDict, deque
 from contextlib import suppress
+from errno import EMFILE, ENFILE
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -47,7 +48,7 @@ class Pool:
     ) -> None:
         self._keep, self._trust, self.allow = config.keep_alive, trust, allow
         self._most = _affordable(config.connections)
-        self.count = 0
+        self.count, self._closed = 0, False
         # Who waits for the next exchange: by origin, and who rests longest first.
         self._idle: dict[Origin, deque[Connection]] = {}
         self._rested: OrderedDict[Connection, Origin] = OrderedDict()
@@ -79,10 +80,13 @@ class Pool:
             self.give_back(exchange, connection)
 
     async def close(self) -> None:
-        """End every connection, those in use too."""
+        """End every connection, those in use too; from now on none is opened."""
+        self._closed = True
         while self._rested:
             self._evict()
         self._watch.cut()
+        while self._queue:
+            self._next()
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.sleep(0)  # lets the sockets be closed
@@ -95,6 +99,8 @@ class Pool:
         # The youngest first: the others may grow old and go.
         while kept and not exchange.fresh:
             connection = kept.pop()
+            if not kept:
+                del self._idle[exchange.out.place.origin]
             del self._rested[connection]
             if not connection.lost and monotonic() - connection.rested < self._keep:
                 return connection
@@ -104,7 +110,8 @@ class Pool:
 
     def give_back(self, exchange: Exchange, connection: Connection) -> None:
         """Keep a connection that can be used again, or end it."""
-        if connection.reusable and self._keep and not self._queue:
+        keep = self._keep and not self._closed and not self._queue
+        if keep and connection.reusable:
             origin = exchange.out.place.origin
             kept = self._idle.get(origin)
             if kept is None:
@@ -120,6 +127,9 @@ class Pool:
     def _freed(self) -> None:
         """Let the next one that waits have the place of a connection."""
         self.count -= 1
+        self._next()
+
+    def _next(self) -> None:
         while self._queue:
             waiting = self._queue.popleft()
             if not waiting.done():
@@ -148,6 +158,9 @@ class Pool:
             connection = await reach(self, exchange, host, port)
             if scheme == "https":
                 await self._secure(connection, exchange, host)
+            if self._closed:
+                connection.abort()
+                raise _shut_down()
         except BaseException:
             self._freed()
             raise
@@ -155,14 +168,21 @@ class Pool:
 
     async def _place(self, exchange: Exchange) -> None:
         """Wait for one of the connections there may be."""
-        while self.count >= self._most:
+        while self.count >= self._most and not self._closed:
             if self._rested:
                 self._evict()
                 continue
             waiting = self._loop.create_future()
             self._queue.append(waiting)
-            async with asyncio.timeout(exchange.left()):
-                await waiting
+            try:
+                async with asyncio.timeout(exchange.left()):
+                    await waiting
+            except BaseException:
+                if waiting.done() and not waiting.cancelled():
+                    self._next()  # whoever gave it the place gave it in vain
+                raise
+        if self._closed:
+            raise _shut_down()
         self.count += 1
 
     def _evict(self) -> None:
@@ -199,21 +219,34 @@ class Pool:
     async def dial(self, address: Address, left: float) -> Connection:
         # With its protocol's number: asyncio asks for no TCP_NODELAY else, and each
         # upload would wait 40 ms for an acknowledgement of its head.
-        sock = socket.socket(address[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        sock = await self._socket(address[0])
         try:
             sock.setblocking(False)
             async with asyncio.timeout(left):
                 await self._loop.sock_connect(sock, address[1])
                 _, connection = await self._loop.create_connection(
-                    self._connection, sock=sock
+                    lambda: self._connection(sock), sock=sock
                 )
         except BaseException:
             sock.close()
             raise
         return connection
 
-    def _connection(self) -> Connection:
-        return Connection(self._watch, self._outbox, self._space, self._heads)
+    async def _socket(self, family: int) -> socket.socket:
+        try:
+            return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        except OSError as exc:
+            if exc.errno not in (EMFILE, ENFILE) or not self._rested:
+                raise
+        # Others have taken more files than was thought: those that rest can go.
+        while self._rested:
+            self._evict()
+        await asyncio.sleep(0)  # lets the sockets be closed
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
+    def _connection(self, sock: socket.socket) -> Connection:
+        space, heads = self._space, self._heads
+        return Connection(sock, self._watch, self._outbox, space, heads)
 
     async def _secure(
         self, connection: Connection, exchange: Exchange, host: str
@@ -239,6 +272,10 @@ class Pool:
         connection.use(made)
 
 
+def _shut_down() -> OSError:
+    return ConnectionError("the transport was shut down")
+
+
 def _memory() -> int:
     """Return how many bytes of memory the machine has."""
     try:
@@ -248,7 +285,7 @@ def _memory() -> int:
 
 
 def _affordable(wanted: int) -> int:
-    """Return *wanted*, or three quarters of the files that the system lets us open."""
+    """Return *wanted*, or half of the files that the system lets us open."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -256,4 +293,4 @@ def _affordable(wanted: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    return min(wanted, max(_LEAST, soft * 3 // 4))
+    return min(wanted, max(_LEAST, soft // 2))

@@ -12,6 +12,8 @@ from .flow import Garbled
 from .line import Line
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from .exchange import Exchange
     from .heads import Heads
     from .incoming import Incoming
@@ -27,8 +29,8 @@ class Reading(Line):
         "_parser", "_paused", "_read", "_room", "_sink", "_stays", "_unseen",
     )  # fmt: skip
 
-    def __init__(self, space: memoryview, heads: Heads) -> None:
-        super().__init__(space)
+    def __init__(self, sock: socket, space: memoryview, heads: Heads) -> None:
+        super().__init__(sock, space)
         self._heads, self._read = heads, False
         self._exchange: Exchange | None = None
         self._incoming: Incoming | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from btplug import __version__
@@ -65,14 +66,14 @@ class Start(NamedTuple):
     Attributes:
         headers: Those that are always the same.
         names: Of all others.
-        text: Request line and headers, with a ``%s`` for each of the others.
+        parts: What stands before the value of each of the others, and at the end.
         coded: The caller chose the content encodings, and decodes what is unknown here.
     """
 
     place: Place
     headers: tuple[tuple[bytes, bytes], ...]
     names: tuple[str, ...]
-    text: str
+    parts: tuple[str, ...]
     coded: bool
 
 
@@ -93,11 +94,15 @@ class Outgoing(NamedTuple):
     def headers(self) -> RawHeaders:
         """All headers, in order."""
         own = zip(self.start.names, self.values, strict=True)
-        return [*self.start.headers, *((n.encode(), v.encode()) for n, v in own)]
+        encode = str.encode
+        return [*self.start.headers, *((encode(n), encode(v)) for n, v in own)]
 
     def head(self) -> bytes:
         """Return request line and headers as bytes."""
-        return (self.start.text % self.values).encode()
+        parts = self.start.parts
+        # Joined: what a subclass of str says of itself is not what was checked.
+        own = chain.from_iterable(zip(parts, self.values, strict=False))
+        return "".join([*own, parts[-1]]).encode()
 
 
 class Flow(NamedTuple):
@@ -198,13 +203,12 @@ def _start(
             raise _bad_header("content-type", place.shown)
         headers.append((b"content-type", kind.strip(" \t").encode()))
     lines = [b"%b: %b" % pair for pair in headers]
-    lines.insert(0, b"%b %b HTTP/1.1" % (method.encode(), place.target))
+    lines.insert(0, b"%b %b HTTP/1.1" % (str.encode(method), place.target))
     names = (framing, *names) if framing else names
-    lines += [b"%b: \0" % name.encode() for name in names]
-    # No line has a NUL of its own; any may have a percent sign.
+    lines += [b"%b: \0" % str.encode(name) for name in names]
     text = b"\r\n".join([*lines, b"\r\n"]).decode()
-    text = text.replace("%", "%%").replace("\0", "%s")
-    return Start(place, tuple(headers), names, text, "accept-encoding" in given)
+    parts = tuple(text.split("\0"))  # no line has a NUL of its own
+    return Start(place, tuple(headers), names, parts, "accept-encoding" in given)
 
 
 class _BadName(Exception):
@@ -218,9 +222,9 @@ def _given(names: tuple[str, ...]) -> frozenset[str]:
         _BadName: One of *names* may not be sent.
     """
     for name in names:
-        if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
+        if not _TOKEN.fullmatch(name) or str.lower(name) in _OURS:
             raise _BadName
-    return _REPLACED & {name.lower() for name in names}
+    return _REPLACED & {str.lower(name) for name in names}
 
 
 def _checked(pair: tuple[str, str], peer: Peer, message: Message) -> str:
@@ -238,7 +242,7 @@ def _checked(pair: tuple[str, str], peer: Peer, message: Message) -> str:
         fits = _is_value(value)
     if not fits:
         raise _bad_header(name, _place(peer.url, message.target).shown)
-    return value.strip(" \t")
+    return str.strip(value, " \t")
 
 
 def _is_value(value: object) -> bool:

@@ -48,7 +48,8 @@ def looker(sock: Any) -> Callable[[], bool]:
         return lambda: sock.fileno() < 0 or readable(sock)
     poll = select.poll()
     poll.register(sock, select.POLLIN)
-    return lambda: bool(poll.poll(0))
+    # Closed, its number may be somebody else's by now.
+    return lambda: sock.fileno() < 0 or bool(poll.poll(0))
 
 
 class Wire:
@@ -95,6 +96,7 @@ class Wire:
         """
         self.uses += 1
         if self.uses > 1 and (exchange.fresh or not self._clean or occupied):
+            self._clean = False  # or it would be kept, and be the first to be tried
             raise Stale
         self._clean = False
         size = sum(map(len, pieces))
