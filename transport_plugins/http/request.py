@@ -8,13 +8,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from btplug import __version__
-from btplug.errors import NotAllowed, UsageError
-from btplug.network import join_url, parse_url, request_target
 
-from .library import httpx
+from .places import Place, place_of, refused
 
 if TYPE_CHECKING:
     from btplug import Message, Peer
+    from btplug.errors import NotAllowed
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -36,37 +35,18 @@ _DEFAULTS = (
     ("user-agent", f"btplug/{__version__}".encode()),
 )
 
-# What is passed on as it comes is not decoded on the way.
+# What is passed on as it comes is not decoded.
 _STREAMED = (_DEFAULTS[0], ("accept-encoding", b"identity"), _DEFAULTS[2])
 _REPLACED = frozenset({"content-type", *(name for name, _ in _DEFAULTS)})
-
-
-class Place(NamedTuple):
-    """A URL, taken apart once.
-
-    Attributes:
-        shown: For messages: without the query, which may hold a key.
-        netloc: What the Host header says.
-        host: The same as text.
-        target: Path and query as they are sent.
-        origin: Scheme, host (IPv6 without brackets) and port: who is connected to.
-    """
-
-    url: httpx.URL
-    shown: str
-    netloc: bytes
-    host: str
-    target: bytes
-    origin: tuple[str, str, int]
 
 
 class Start(NamedTuple):
     """What the heads of messages to one place have in common.
 
     Attributes:
-        headers: Those that are always the same.
-        names: Of all others.
-        parts: What stands before the value of each of the others, and at the end.
+        headers, names: Those that are always the same; of all others the names.
+        parts: What stands before the value of each of the others.
+        end: What stands after them.
         coded: The caller chose the content encodings, and decodes what is unknown here.
     """
 
@@ -74,6 +54,7 @@ class Start(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...]
     names: tuple[str, ...]
     parts: tuple[str, ...]
+    end: str
     coded: bool
 
 
@@ -93,16 +74,14 @@ class Outgoing(NamedTuple):
     @property
     def headers(self) -> RawHeaders:
         """All headers, in order."""
-        own = zip(self.start.names, self.values, strict=True)
-        encode = str.encode
-        return [*self.start.headers, *((encode(n), encode(v)) for n, v in own)]
+        names, values = (map(str.encode, x) for x in (self.start.names, self.values))
+        return [*self.start.headers, *zip(names, values, strict=True)]
 
     def head(self) -> bytes:
         """Return request line and headers as bytes."""
-        parts = self.start.parts
         # Joined: what a subclass of str says of itself is not what was checked.
-        own = chain.from_iterable(zip(parts, self.values, strict=False))
-        return "".join([*own, parts[-1]]).encode()
+        own = chain.from_iterable(zip(self.start.parts, self.values, strict=True))
+        return "".join([*own, self.start.end]).encode()
 
 
 class Flow(NamedTuple):
@@ -133,9 +112,9 @@ def build(
     """
     method, body = message.method or default, message.body
     if not isinstance(body, bytes):
-        raise _refused(
+        raise refused(
             f"found a body of type {type(body).__name__}, expected bytes",
-            _place(peer.url, message.target).shown,
+            place_of(peer.url, message.target).shown,
             "encode it: Message.of(text) does",
         )
     sends = flow is not None and flow.sends
@@ -155,7 +134,7 @@ def build(
         if not (text.isascii() and text.isprintable() and " " not in text):
             values = tuple([_checked(pair, peer, message) for pair in headers])
         start = _start(
-            peer.url, message.target, method, kind, framing, names, flow is not None
+            peer.url, message.target, method, kind, framing, names, bool(flow)
         )
     except (_BadName, TypeError):
         for pair in headers:
@@ -188,9 +167,9 @@ def _start(
         NotAllowed: Something else may not.
     """
     given = _given(names)
-    place = _place(url, target)
+    place = place_of(url, target)
     if not _METHOD.fullmatch(method) or method == "CONNECT":
-        raise _refused(
+        raise refused(
             f"found the method {method[:40]!r}, expected one like GET or POST",
             place.shown,
             "write it in upper case; CONNECT is for proxies",
@@ -207,8 +186,9 @@ def _start(
     names = (framing, *names) if framing else names
     lines += [b"%b: \0" % str.encode(name) for name in names]
     text = b"\r\n".join([*lines, b"\r\n"]).decode()
-    parts = tuple(text.split("\0"))  # no line has a NUL of its own
-    return Start(place, tuple(headers), names, parts, "accept-encoding" in given)
+    *parts, end = text.split("\0")  # no line has a NUL of its own
+    coded = "accept-encoding" in given
+    return Start(place, tuple(headers), names, tuple(parts), end, coded)
 
 
 class _BadName(Exception):
@@ -241,7 +221,7 @@ def _checked(pair: tuple[str, str], peer: Peer, message: Message) -> str:
     else:
         fits = _is_value(value)
     if not fits:
-        raise _bad_header(name, _place(peer.url, message.target).shown)
+        raise _bad_header(name, place_of(peer.url, message.target).shown)
     return str.strip(value, " \t")
 
 
@@ -252,52 +232,21 @@ def _is_value(value: object) -> bool:
 def _bad_header(name: object, shown: str) -> NotAllowed:
     # Values are never shown: they hold tokens and passwords.
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        return _refused(
+        return refused(
             f"found the header name {str(name)[:40]!r}, "
             "expected letters, digits and hyphens",
             shown,
             "correct the name",
         )
     if name.lower() in _OURS:
-        return _refused(
+        return refused(
             f"found the header {name!r}, which the transport sets or refuses by itself",
             shown,
             "leave it out",
         )
-    return _refused(
+    return refused(
         f"found line breaks, control or non-ASCII characters in the value of "
         f"the header {name!r}, expected printable ASCII",
         shown,
         "remove or percent-encode them",
     )
-
-
-@lru_cache(maxsize=16_384)
-def _place(url: str, target: str) -> Place:
-    try:
-        parse_url(url)
-        whole = join_url(url, target)
-        found = httpx.URL(whole)
-    except UsageError as exc:
-        raise _refused(exc.what, None, exc.fix or "correct the URL") from exc
-    except httpx.InvalidURL as exc:
-        raise _refused(
-            f"found a URL that cannot be read ({exc})", None, "correct the URL"
-        ) from exc
-    if found.scheme not in ("http", "https") or not found.raw_host:
-        raise _refused(
-            f"found a URL with the scheme {found.scheme!r}, expected http or https",
-            None,
-            "choose a transport that serves it",
-        )
-    bare = found.copy_with(query=None, fragment=None)
-    shown = f"{bare}?…" if found.query else str(bare)
-    port = found.port or (443 if found.scheme == "https" else 80)
-    origin = (found.scheme, found.raw_host.decode("ascii").strip("[]"), port)
-    sent = request_target(whole).encode()
-    netloc = found.netloc
-    return Place(found, shown, netloc, netloc.decode(), sent, origin)
-
-
-def _refused(what: str, where: str | None, fix: str) -> NotAllowed:
-    return NotAllowed(what, where=where, fix=fix, delivered=False)
