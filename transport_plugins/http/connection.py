@@ -205,11 +205,17 @@ class Connection(Reading):
         del self._parser
 
     def _broke(self, exc: Exception) -> None:
-        # What came before anything was sent is nobody's reply.
-        if self._exchange is not None and not self._letter:
+        if self._exchange is not None and not self._unsent():
             self._take_rest()
         self._ended(exc)
         self.abort()
+
+    def _unsent(self) -> bool:
+        """Tell whether this is a kept connection, and nothing of the message has left.
+
+        Then the message goes on another one, and what came is nobody's reply.
+        """
+        return bool(self._letter) and self.uses > 1
 
     def _ended(self, exc: Exception | None) -> None:
         self.lost = True
@@ -217,7 +223,7 @@ class Connection(Reading):
         exchange, incoming = self._exchange, self._incoming_or_none()
         if exchange is None or self._done is None or self._done.done():
             return
-        if self._letter and self.uses > 1:
+        if self._unsent():
             self._fail(Stale())
             return
         if exc is None:
