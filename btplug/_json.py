@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from btplug._yaml import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from json import JSONDecoder, JSONEncoder
 
     from btplug.message import Buffer
 
 # Levels of lists and mappings; what others nest deeper is rarely data.
 DEPTH = 128
+_STEP = 1024 * 1024  # bytes that are counted between two looks at the sum
 
 
 class BadJSON(ValueError):
@@ -47,6 +49,21 @@ def loads(data: Buffer, *, limit: int = 8 * 1024 * 1024, depth: int = DEPTH) -> 
     if text.count("[") + text.count("{") > depth and not _fits(value, depth):
         raise BadJSON(f"nested too deep, more than {depth} levels")
     return value
+
+
+def crowded(data: bytes, most: int) -> bool:
+    """Return whether *data* has more than *most* commas and opening brackets.
+
+    JSON has at most one value more than these, and an empty list of three bytes takes
+    twenty times that as an object. Those inside text count too: told before decoding.
+    """
+    found = 0
+    for start in range(0, len(data), _STEP):
+        end = start + _STEP
+        found += sum(data.count(sign, start, end) for sign in (b",", b"[", b"{"))
+        if found > most:
+            return True
+    return False
 
 
 # Made once: `json.loads` and `json.dumps` make one for every call.
@@ -90,19 +107,24 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _fits(value: Any, depth: int, *, text_keys: bool = False) -> bool:
     """Return whether *value* has *depth* levels at most, and perhaps text keys only."""
-    level: list[Any] = [value] if isinstance(value, (dict, list, tuple)) else []
-    for _ in range(depth):
-        if not level:
-            return True
-        deeper: list[Any] = []
-        for item in level:
+    # Iterators, one for each open level: a list of millions is not copied.
+    levels: list[Iterator[Any]] = [iter((value,))]
+    while levels:
+        for item in levels[-1]:
+            if not isinstance(item, (dict, list, tuple)):
+                continue
+            if len(levels) > depth:
+                return False
             if isinstance(item, dict):
                 if text_keys and not all(isinstance(key, str) for key in item):
                     return False
                 item = item.values()
-            deeper += [c for c in item if isinstance(c, (dict, list, tuple))]
-        level = deeper
-    return not level
+            if item:
+                levels.append(iter(item))
+                break
+        else:
+            levels.pop()
+    return True
 
 
 class NoJSON(ValueError):

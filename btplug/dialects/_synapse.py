@@ -6,16 +6,16 @@ from base64 import b64encode
 from hashlib import sha3_256
 from typing import TYPE_CHECKING
 
-from btplug._json import BadJSON, NoJSON, encode, loads
+from btplug._json import BadJSON, NoJSON, crowded, encode, loads
 from btplug.dialects._shapes import is_word
 from btplug.dialects._ss58 import hotkey_of
-from btplug.errors import ConfigError, NotAllowed
+from btplug.errors import BadReply, ConfigError, NotAllowed
 from btplug.network import join_url, request_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from btplug.message import Message, Peer
+    from btplug.message import Message, Peer, Reply
 
 # What the protocol itself writes into a body.
 OWN = frozenset(
@@ -24,24 +24,36 @@ OWN = frozenset(
         "computed_body_hash",
     )
 )  # fmt: skip
+_RAISE = "send less at a time, or raise the option max_items of v10 where it is read"
 
 
 class Synapses:
     """Which fields of each class are hashed, in this order, and which are required.
 
+    Args:
+        max_items: Commas and opening brackets that a body of others may have.
+
     Raises:
-        ConfigError: A name is no name of Python, or the protocol's own.
+        ConfigError: A name is no name of Python, or the protocol's own, or
+            *max_items* is less than 1.
     """
 
-    __slots__ = ("_hashed", "_required")
+    __slots__ = ("_hashed", "_most", "_required")
 
     def __init__(
         self,
         hash_fields: Mapping[str, Sequence[str]],
         required_fields: Mapping[str, Sequence[str]],
+        max_items: int,
     ) -> None:
+        if not isinstance(max_items, int) or max_items < 1:
+            raise ConfigError(
+                f"found max_items {max_items!r}, expected a whole number from 1 on",
+                fix="leave 'max_items' out",
+            )
         self._hashed = _checked("hash_fields", hash_fields)
         self._required = _checked("required_fields", required_fields)
+        self._most = max_items
 
     def required(self, name: str) -> tuple[str, ...]:
         """Return the required fields of a class; none of one that is not known."""
@@ -66,6 +78,32 @@ class Synapses:
                     delivered=False,
                 )
         return _hex("".join(_hex(str(fields[field])) for field in hashed))
+
+    def read_request(self, body: bytes, where: str) -> dict[str, object]:
+        """Return the fields of a body that somebody sent.
+
+        Raises:
+            NotAllowed: It is no JSON object, or has more in it than *max_items*.
+        """
+        if crowded(body, self._most):
+            raise NotAllowed(self._crowd(body), where=where, fix=_RAISE)
+        return read(body, where)
+
+    def read_reply(self, reply: Reply, where: str) -> object:
+        """Return what the body of *reply* says.
+
+        Raises:
+            BadReply: It is not JSON, or has more in it than *max_items*.
+        """
+        if crowded(reply.body, self._most):
+            raise BadReply(self._crowd(reply.body), where=where, fix=_RAISE)
+        return reply.json(limit=max(len(reply.body), 1))
+
+    def _crowd(self, body: bytes) -> str:
+        return (
+            f"found a body of {len(body):,} bytes with more than {self._most:,} commas "
+            "and opening brackets (those in text count too), expected fewer"
+        )
 
 
 def empty(value: object) -> str:

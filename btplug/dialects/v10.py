@@ -38,6 +38,8 @@ class V10:
         hotkey: Mine, for which requests must be signed; None: that of *signer*.
         hash_fields: Class of synapse -> the fields its hash protects, in order.
         required_fields: Class of synapse -> the fields it cannot be made without.
+        max_items: Commas and opening brackets that a request or reply may have, those
+            in its text included: more is refused before it is decoded.
         max_timeout: Seconds; a sender may name more, and gets these.
         back: Seconds a request may be old beyond its timeout.
         ahead: Seconds its clock may be ahead of mine.
@@ -58,6 +60,7 @@ class V10:
         hotkey: str | None = None,
         hash_fields: Mapping[str, Sequence[str]] = _NONE,
         required_fields: Mapping[str, Sequence[str]] = _NONE,
+        max_items: int = 200_000,
         max_timeout: float = 12.0,
         back: float = 4.0,
         ahead: float = 2.0,
@@ -67,7 +70,7 @@ class V10:
     ) -> None:
         self._signer = signer
         self._mine = check_mine(hotkey, signer)
-        self._synapses = Synapses(hash_fields, required_fields)
+        self._synapses = Synapses(hash_fields, required_fields, max_items)
         self._window = Window(back=back, ahead=ahead, max_timeout=max_timeout)
         self._replays = self._window.replays(upload=upload, limit=limit, given=replays)
         self._max_timeout = max_timeout
@@ -129,14 +132,20 @@ class V10:
         """Return *reply* with the status the axon gives; replies are not signed.
 
         Raises:
-            BadReply: It is 200, and no answer of an axon to this synapse.
+            BadReply: It is 200, and no answer of an axon to this synapse, or has too
+                much in it to look for its status or required fields.
         """
         if reply.status != 200:
             return reply
         where = peer.url.partition("?")[0]
         code: object = reply.header(_STATUS)
         streamed = reply.media_type.startswith("text/event-stream")
-        fields = None if streamed else reply.json(limit=max(len(reply.body), 1))
+        name = _synapse.class_sent(peer, sent) or "the synapse"
+        required = () if streamed else self._synapses.required(name)
+        fields: object = None
+        # Only what is looked at is decoded: all others of a fan-out wait meanwhile.
+        if required or (code is None and not streamed):
+            fields = self._synapses.read_reply(reply, where)
         if code is None and isinstance(fields, dict):
             axon = fields.get("axon")
             code = axon.get("status_code") if isinstance(axon, dict) else None
@@ -150,13 +159,11 @@ class V10:
                 status=int(text), body=reply.body, media_type=reply.media_type,
                 headers=reply.headers, seconds=reply.seconds,
             )  # fmt: skip
-        if not streamed:
-            name = _synapse.class_sent(peer, sent) or "the synapse"
+        for field in required:
             if not isinstance(fields, dict):
                 raise _no_answer("no JSON object", f"the fields of {name}", where)
-            for field in self._synapses.required(name):
-                if field not in fields:
-                    raise _no_answer(f"no field {field!r}", f"all of {name}", where)
+            if field not in fields:
+                raise _no_answer(f"no field {field!r}", f"all of {name}", where)
         return reply
 
     def admit(self, head: Request, now_ns: int) -> None:
@@ -176,8 +183,8 @@ class V10:
 
         Raises:
             Unauthentic: It is not proven, not for me, not fresh or not new.
-            NotAllowed: Its version is below 7.2.0, its body is no synapse, or too many
-                requests are remembered to take another one.
+            NotAllowed: Its version is below 7.2.0, its body is no synapse or has too
+                much in it, or too many requests are remembered to take another one.
         """
         claim, signature = self._claim(request, now_ns)
         message, where, mine = request.message, request.address, self._mine or ""
@@ -189,7 +196,7 @@ class V10:
                 where=where,
                 fix="sign for the hotkey of this server",
             )
-        fields = _synapse.read(message.body, where)
+        fields = self._synapses.read_request(message.body, where)
         computed = self._synapses.body_hash(claim.name, fields, where)
         if computed != claim.body_hash:
             raise Unauthentic(

@@ -470,6 +470,37 @@ def test_a_body_that_is_no_json_object_is_refused(body):
     assert "expected a JSON object with the fields of the synapse" in said
 
 
+@pytest.mark.parametrize("sign", ["[],", "{},", "1,", '",",'])
+def test_a_body_with_too_much_in_it_is_refused_before_it_is_decoded(sign):
+    """It is no JSON either: a decoder would say that."""
+    body = b'{"a":[' + sign.encode() * 1000
+    error = refusal(signed(body), error=NotAllowed, dialect=make(max_items=1000))
+
+    assert error.what == (
+        f"found a body of {len(body):,} bytes with more than 1,000 commas and opening "
+        "brackets (those in text count too), expected fewer"
+    )
+    assert "max_items" in (error.fix or "")
+
+
+def test_a_body_with_as_much_in_it_as_is_allowed_is_taken():
+    request = signed(
+        b'{"a":[' + b"1," * 97 + b'1,"[,"]}', "Open"
+    )  # 2, 98 and 2 in the text
+
+    assert make(max_items=102).incoming(request, NOW).hotkey
+    assert (
+        "more than 101"
+        in refusal(request, error=NotAllowed, dialect=make(max_items=101)).what
+    )
+
+
+def test_what_real_synapses_carry_is_taken_without_an_option():
+    request = signed(json.dumps({"a": [0.5] * 150_000}).encode(), "Open")
+
+    assert make().incoming(request, NOW).hotkey
+
+
 @pytest.mark.parametrize(
     ("changes"), [{"method": "GET"}, {"target": "/"}, {"target": "/a.b"}]
 )
@@ -630,6 +661,28 @@ def test_200_that_is_no_answer_of_an_axon_is_an_error(reply, said):
     assert said in caught.value.what
 
 
+CROWDED = b'{"a":[' + b"[]," * 1000  # no JSON either: a decoder would say that
+
+
+@pytest.mark.parametrize(("code", "name"), [("200", "Echo"), (None, "Unknown")])
+def test_an_answer_with_too_much_in_it_is_refused_before_it_is_decoded(code, name):
+    with pytest.raises(BadReply, match=r"more than 1,000 commas .*text") as caught:
+        make(ALICE, max_items=1000).answer(
+            PEER, message(name=name), replied(CROWDED, code)
+        )
+
+    assert "max_items" in (caught.value.fix or "")
+    assert caught.value.where == PEER.url
+
+
+def test_an_answer_of_which_nothing_is_asked_is_not_decoded():
+    reply = replied(CROWDED)
+
+    assert (
+        make(ALICE, max_items=1000).answer(PEER, message(name="Open"), reply) is reply
+    )
+
+
 # -- Options
 
 
@@ -639,6 +692,7 @@ def test_200_that_is_no_answer_of_an_axon_is_an_error(reply, said):
         {"hash_fields": {"Echo": "prompt"}}, {"hash_fields": {"E-o": ["x"]}},
         {"required_fields": {"Echo": ["a b"]}}, {"hash_fields": {"Echo": ["axon"]}},
         {"max_timeout": -1}, {"max_timeout": "12"}, {"hotkey": "x"},
+        {"max_items": 0}, {"max_items": "many"},
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_refused_when_the_dialect_is_made(options):

@@ -2,12 +2,13 @@
 
 import json
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btplug._json import NoJSON, dumps
+from btplug._json import BadJSON, NoJSON, crowded, dumps, encode, loads
 
 VALUES = st.recursive(
     st.none()
@@ -124,3 +125,45 @@ def test_a_lenient_caller_gets_what_cannot_be_shown_too():
 @given(VALUES)
 def test_good_values_are_the_same_for_a_lenient_caller(value):
     assert dumps(value, lenient=True) == dumps(value)
+
+
+@pytest.mark.parametrize("where", [0, 2**20 - 1, 2**20, 3 * 2**20])
+@pytest.mark.parametrize("sign", [b",", b"[", b"{"])
+def test_commas_and_opening_brackets_are_counted_wherever_they_stand(sign, where):
+    data = b"x" * where + sign * 3 + b"}]: x"
+
+    assert crowded(data, 2)
+    assert not crowded(data, 3)
+
+
+def nested(levels, opening, closing):
+    return opening * levels + "1" + closing * levels
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("beside", ["[],{}", "[[[]]]", "1"])
+def test_levels_are_counted_as_deep_as_the_deepest(opening, closing, beside):
+    def text(levels):
+        return f"[{beside},{nested(levels, opening, closing)},{beside}]"
+
+    assert encode(loads(text(127).encode())) == text(127).encode()
+    with pytest.raises(BadJSON, match="more than 128 levels"):
+        loads(text(128).encode())
+    with pytest.raises(NoJSON, match="nested too deep"):
+        encode(json.loads(text(128)))
+
+
+def test_an_empty_list_is_a_level_too():
+    with pytest.raises(BadJSON, match="more than 2 levels"):
+        loads(b"[[[]]]", depth=2)
+
+
+def test_levels_are_counted_without_a_copy_of_what_is_wide():
+    value = [[]] * 300_000
+    text = json.dumps(value).encode()
+    tracemalloc.start()
+    try:
+        encode(value)
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * len(text)
+    finally:
+        tracemalloc.stop()
