@@ -87,7 +87,7 @@ class BtAuth1:
         self._mine = check_mine(hotkey, signer)
         self._require_receiver = require_receiver
         self._window = Window(back=back, ahead=ahead)
-        self._replays = self._window.replays(upload=upload, limit=limit, given=replays)
+        self.replays = self._window.replays(upload=upload, limit=limit, given=replays)
         self._nonces = Nonces()
         self._last: tuple[Headers, _Claim] | None = None
         self._last_body = b"", _sha256().hexdigest()
@@ -191,7 +191,7 @@ class BtAuth1:
                 where=request.address,
                 fix="sign exactly what is sent, and change nothing on the way",
             )
-        self._replays.add(claim.sender, claim.nonce, now_ns)
+        self.replays.add(claim.sender, claim.nonce, now_ns)
         where = request.address
         return new_request(message=message, address=where, hotkey=claim.sender)
 

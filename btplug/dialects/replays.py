@@ -25,7 +25,16 @@ class Replays:
         ConfigError: A value is out of range.
     """
 
-    __slots__ = ("_count", "_lock", "_order", "_seen", "_start", "keep", "limit")
+    __slots__ = (
+        "_began",
+        "_count",
+        "_lock",
+        "_order",
+        "_seen",
+        "_start",
+        "keep",
+        "limit",
+    )
 
     def __init__(self, *, keep: float = 40.0, limit: int = 200_000) -> None:
         if not 0 < keep <= 86_400 or not isinstance(limit, int) or limit < 1:
@@ -36,6 +45,7 @@ class Replays:
             )
         self.keep = keep
         self.limit = limit
+        self._began = 0
         # By second: membership looks into one set, and a second is forgotten at once.
         self._seen: dict[int, set[tuple[str, int]]] = {}
         self._order: list[int] = []
@@ -46,6 +56,19 @@ class Replays:
     def __len__(self) -> int:
         return self._count
 
+    def begin(self, now_ns: int) -> None:
+        """Refuse from now on what was signed before *now_ns*: a server starts.
+
+        An earlier process may have accepted it. A sender whose clock is ahead of mine
+        names a later time than it signs at: a restart that takes less than it is
+        ahead is not noticed. Only the first call counts, so that servers may share
+        one memory.
+
+        Args:
+            now_ns: Unix time in nanoseconds.
+        """
+        self._began = self._began or now_ns
+
     def add(self, hotkey: str, nonce: int, now_ns: int) -> None:
         """Remember *nonce*, only after its signature was verified.
 
@@ -53,11 +76,18 @@ class Replays:
             now_ns: Unix time in nanoseconds; when it goes back, nothing comes back.
 
         Raises:
-            Unauthentic: It was seen before, or is older than what is remembered.
+            Unauthentic: It was seen before, or is older than what is remembered, or
+                than the server.
             NotAllowed: There is no place without forgetting one that is still live.
         """
         second = nonce // SECOND
         entry = (hotkey, nonce)
+        if nonce < self._began:
+            raise Unauthentic(
+                f"the nonce {nonce} is from before this server started, expected a "
+                "later one: what was accepted before that is not known",
+                fix="sign again and send again; set both clocks if it is refused again",
+            )
         with self._lock:
             start = (now_ns - int(self.keep * SECOND)) // SECOND
             if start > self._start:

@@ -72,7 +72,7 @@ class V10:
         self._mine = check_mine(hotkey, signer)
         self._synapses = Synapses(hash_fields, required_fields, max_items)
         self._window = Window(back=back, ahead=ahead, max_timeout=max_timeout)
-        self._replays = self._window.replays(upload=upload, limit=limit, given=replays)
+        self.replays = self._window.replays(upload=upload, limit=limit, given=replays)
         self._max_timeout = max_timeout
         self._nonces = Nonces()
         self._last: tuple[Headers, str, tuple[Claim, str]] | None = None
@@ -216,7 +216,7 @@ class V10:
             target=message.target,
         )
         # Last: what is refused for another reason can be sent again.
-        self._replays.add(claim.sender, claim.nonce, now_ns)
+        self.replays.add(claim.sender, claim.nonce, now_ns)
         return new_request(message=shown, address=where, hotkey=claim.sender)
 
     def reply(self, request: Request, reply: Reply) -> Reply:

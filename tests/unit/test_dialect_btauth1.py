@@ -515,6 +515,18 @@ def test_a_replay_whose_body_was_held_back_is_refused_after_it_is_forgotten():
     assert "is older than what is remembered" in said
 
 
+def test_a_restarted_server_takes_what_is_signed_from_then_on():
+    dialect, old = server(), arrived(sent(now=NOW))
+    dialect.incoming(old, NOW + SECOND)
+    again = server()
+    again.replays.begin(NOW + 2 * SECOND)
+
+    said = refusal(old, now=NOW + 3 * SECOND, dialect=again).what
+    assert "from before this server started" in said
+    new = arrived(sent(now=NOW + 2 * SECOND))
+    assert again.incoming(new, NOW + 3 * SECOND).hotkey
+
+
 def test_a_full_memory_refuses_instead_of_forgetting():
     dialect, first = server(limit=1), arrived(sent())
     dialect.incoming(first, NOW)

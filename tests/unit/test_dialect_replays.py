@@ -107,6 +107,32 @@ def test_a_full_memory_refuses_new_requests_until_old_ones_are_too_old():
     assert len(seen) == 2
 
 
+def test_what_was_signed_before_the_server_started_is_refused():
+    """Another process may have accepted it: nobody here knows."""
+    seen = Replays(keep=12)
+    seen.begin(NOW)
+
+    with pytest.raises(Unauthentic) as caught:
+        seen.add("a", NOW - 1, NOW + SECOND)
+    assert caught.value.what == (
+        f"the nonce {NOW - 1} is from before this server started, expected a later "
+        "one: what was accepted before that is not known"
+    )
+    assert "sign again and send again" in (caught.value.fix or "")
+    assert len(seen) == 0
+    seen.add("a", NOW, NOW + SECOND)
+
+
+def test_a_server_that_starts_later_with_the_same_memory_refuses_no_more():
+    seen = Replays(keep=12)
+    seen.begin(NOW)
+    seen.begin(NOW + 5 * SECOND)
+
+    seen.add("a", NOW + SECOND, NOW + 5 * SECOND)
+    with pytest.raises(Unauthentic, match="was accepted before"):
+        seen.add("a", NOW + SECOND, NOW + 5 * SECOND)
+
+
 class Yielding(str):
     """A hotkey at which a thread gives way whenever it is looked up."""
 

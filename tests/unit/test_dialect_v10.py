@@ -575,6 +575,18 @@ def test_a_changed_body_does_not_use_up_the_nonce():
     assert dialect.incoming(arrived(out), NOW).hotkey
 
 
+def test_a_restarted_server_takes_what_is_signed_from_then_on():
+    dialect, old = make(), plain(nonce=str(NOW))
+    dialect.incoming(old, NOW + SECOND)
+    again = make()
+    again.replays.begin(NOW + 2 * SECOND)
+
+    said = refusal(old, now=NOW + 3 * SECOND, dialect=again).what
+    assert "from before this server started" in said
+    new = plain(nonce=str(NOW + 2 * SECOND))
+    assert again.incoming(new, NOW + 3 * SECOND).hotkey
+
+
 def test_a_full_memory_refuses():
     dialect = make(limit=1)
     dialect.incoming(plain(), NOW)
