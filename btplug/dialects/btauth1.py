@@ -62,7 +62,7 @@ class BtAuth1:
         back: Seconds a request may be old when its headers arrive.
         ahead: Seconds its clock may be ahead of mine.
         upload: Seconds its body may take to arrive after them.
-        limit: Accepted requests that are remembered at most.
+        limit: Accepted requests remembered at most; of one sender, a quarter of them.
         replays: The memory of accepted requests, where it is shared.
 
     Raises:

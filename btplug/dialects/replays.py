@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from heapq import heappop, heappush
 
 from btplug.errors import ConfigError, NotAllowed, Unauthentic
@@ -19,7 +20,8 @@ class Replays:
     Args:
         keep: Seconds a nonce is remembered, counted from the time it names: the
             window in which requests are fresh, and what a slow body may take.
-        limit: Entries held at most; full of live ones, new requests are refused.
+        limit: Entries held at most, a quarter of them of one sender; full of live
+            ones, new requests are refused.
 
     Raises:
         ConfigError: A value is out of range.
@@ -28,6 +30,7 @@ class Replays:
     __slots__ = (
         "_began",
         "_count",
+        "_held",
         "_lock",
         "_order",
         "_seen",
@@ -50,6 +53,7 @@ class Replays:
         self._seen: dict[int, set[tuple[str, int]]] = {}
         self._order: list[int] = []
         self._count = 0
+        self._held: dict[str, int] = {}  # of each sender
         self._start = 0  # the first second that is remembered; never goes back
         self._lock = threading.Lock()
 
@@ -78,7 +82,8 @@ class Replays:
         Raises:
             Unauthentic: It was seen before, or is older than what is remembered, or
                 than the server.
-            NotAllowed: There is no place without forgetting one that is still live.
+            NotAllowed: There is no place without forgetting one that is still live, or
+                the sender has its share of them.
         """
         second = nonce // SECOND
         entry = (hotkey, nonce)
@@ -110,13 +115,27 @@ class Replays:
                     "expected fewer at a time",
                     fix="send again later, or raise the server's limit",
                 )
+            held = self._held.get(hotkey, 0)
+            # One sender alone must not keep all others out.
+            if held >= (share := max(self.limit // 4, 1)):
+                raise NotAllowed(
+                    f"the memory holds {held:,} accepted requests of {hotkey}, "
+                    f"expected at most {share:,} of one sender in {self.keep:g} s",
+                    fix="send again later, or raise the server's limit",
+                )
             if entries is None:
                 entries = self._seen[second] = set()
                 heappush(self._order, second)
             entries.add(entry)
             self._count += 1
+            self._held[hotkey] = held + 1
 
     def _forget(self, start: int) -> None:
         self._start = start
         while self._order and self._order[0] < start:
-            self._count -= len(self._seen.pop(heappop(self._order)))
+            gone = self._seen.pop(heappop(self._order))
+            self._count -= len(gone)
+            for hotkey, number in Counter(hotkey for hotkey, _ in gone).items():
+                left = self._held.pop(hotkey) - number
+                if left:
+                    self._held[hotkey] = left

@@ -44,7 +44,7 @@ class V10:
         back: Seconds a request may be old beyond its timeout.
         ahead: Seconds its clock may be ahead of mine.
         upload: Seconds its body may take to arrive after the headers.
-        limit: Accepted requests that are remembered at most.
+        limit: Accepted requests remembered at most; of one sender, a quarter of them.
         replays: The memory of accepted requests, where it is shared.
 
     Raises:

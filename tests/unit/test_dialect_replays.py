@@ -94,10 +94,10 @@ def test_a_clock_that_goes_back_brings_nothing_back():
 def test_a_full_memory_refuses_new_requests_until_old_ones_are_too_old():
     seen = Replays(keep=12, limit=2)
     seen.add("a", NOW, NOW)
-    seen.add("a", NOW + SECOND, NOW + SECOND)
+    seen.add("b", NOW + SECOND, NOW + SECOND)
 
     with pytest.raises(NotAllowed) as caught:
-        seen.add("a", NOW + 2, NOW + 2 * SECOND)
+        seen.add("c", NOW + 2, NOW + 2 * SECOND)
     assert caught.value.what == (
         "the memory of 2 accepted requests is full, expected fewer at a time"
     )
@@ -105,6 +105,50 @@ def test_a_full_memory_refuses_new_requests_until_old_ones_are_too_old():
         seen.add("a", NOW, NOW + 2 * SECOND)
     seen.add("a", NOW + 9 * SECOND, NOW + 13 * SECOND)
     assert len(seen) == 2
+
+
+def test_one_sender_has_a_quarter_of_the_memory_and_the_others_the_rest():
+    seen = Replays(keep=12, limit=8)
+    for n in range(2):
+        seen.add("a", NOW + n, NOW)
+
+    for _ in range(2):
+        with pytest.raises(NotAllowed) as caught:
+            seen.add("a", NOW + 2, NOW)
+        assert caught.value.what == (
+            "the memory holds 2 accepted requests of a, "
+            "expected at most 2 of one sender in 12 s"
+        )
+    with pytest.raises(Unauthentic, match="was accepted before"):
+        seen.add("a", NOW, NOW)
+    for hotkey in "bcd":
+        seen.add(hotkey, NOW, NOW)
+        seen.add(hotkey, NOW + 1, NOW)
+    assert len(seen) == 8
+
+
+def test_a_sender_has_its_share_again_as_its_requests_become_too_old():
+    seen = Replays(keep=12, limit=8)
+    seen.add("a", NOW, NOW)
+    seen.add("a", NOW + 5 * SECOND, NOW)
+
+    seen.add("a", NOW + 6 * SECOND, NOW + 13 * SECOND)
+    with pytest.raises(NotAllowed, match="holds 2 accepted requests of a"):
+        seen.add("a", NOW + 7 * SECOND, NOW + 13 * SECOND)
+    for n in range(2):
+        seen.add("a", NOW + (40 + n) * SECOND, NOW + 40 * SECOND)
+    assert len(seen) == 2
+
+
+def test_a_sender_that_is_forgotten_leaves_nothing():
+    seen = Replays(keep=2)
+    tracemalloc.start()
+    try:
+        for n in range(20_000):
+            seen.add(f"sender {n}", NOW + n * SECOND, NOW + n * SECOND)
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_was_signed_before_the_server_started_is_refused():
