@@ -639,6 +639,70 @@ def test_a_body_behind_another_request_is_no_head(transport, kind):
     ]
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["one piece", "two pieces"])
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_the_body_of_an_upgrade_is_no_request(transport, kind, apart):
+    """httptools takes what follows for another protocol, and us for who speaks it."""
+    seen = []
+
+    def handler(request):
+        seen.append(request.message.target)
+        return request.message
+
+    inner = head("Content-Length: 0", first="DELETE /inside HTTP/1.1")
+    how, body = {
+        "length": (f"Content-Length: {len(inner)}", inner),
+        "chunks": (
+            "Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner)
+        ),
+    }[kind]  # fmt: skip
+    start = head("Connection: Upgrade", "Upgrade: h2c", how)
+    with running(transport, of_bob(handler)) as server, connected(server.url) as line:
+        line.sendall(start if apart else start + body)
+        found = line.recv(65536)
+        with suppress(ConnectionError):  # it closes before all of it is read
+            line.sendall(body)
+            while piece := line.recv(65536):
+                found += piece
+
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1") == 1
+    assert seen == []
+
+
+def test_an_upgrade_without_a_body_is_answered_and_the_last(transport):
+    """What came with it is lost; half of it must not be taken for a request."""
+    first = head("Connection: Upgrade", "Upgrade: h2c", first="GET /a HTTP/1.1")
+    with running(transport, echo) as server:
+        found = talk(server.url, first + head("Content-Length: 0"), until_closed=True)
+
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in found
+    assert found.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(("number", "whole"), [(9, True), (30, False)])
+def test_a_connection_has_so_many_requests_that_wait(transport, number, whole):
+    """Each takes memory, and one piece that is read holds thousands."""
+    go = threading.Event()
+
+    def handler(request):
+        assert go.wait(10)
+        return Message()
+
+    found = b""
+    with running(transport, of_bob(handler)) as server, connected(server.url) as line:
+        line.sendall(head("Content-Length: 0") * number)
+        if whole:
+            go.set()
+        with suppress(ConnectionError):
+            while found.count(b"HTTP/1.1 200 ") < number and (piece := line.recv(9999)):
+                found += piece
+        go.set()
+
+    assert found.count(b"HTTP/1.1 200 ") == (number if whole else 0)
+
+
 def test_one_address_has_so_many_connections(transport):
     with running(
         transport, of_bob(echo, limits=Limits(address_connections=3))

@@ -30,6 +30,7 @@ _REPLIES = {
 }
 # Bytes: of a reply that is not joined; of a body that waits for the application.
 _LARGE = _AHEAD = 256 * 1024
+_PIPELINE = 8  # requests that wait for the reply before theirs, on one connection
 logging.getLogger("btplug.http.peers").setLevel(logging.ERROR)
 
 
@@ -137,6 +138,10 @@ class Guarded(HttpToolsProtocol):
             self._arm(limits.head_time, self._late)
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= _PIPELINE:
+            # Reading stops with the first that waits, but a piece that was read, or
+            # the piece after each reply, may hold thousands of them.
+            raise ValueError("too many requests wait on one connection")
         super().on_message_begin()
         self._in_head, self._read = True, 0
 
@@ -150,11 +155,19 @@ class Guarded(HttpToolsProtocol):
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        upgrade = self.parser.should_upgrade()
+        if upgrade and any(map(_has_body, self.headers)):
+            # httptools takes an upgrade for one without a body: what follows would
+            # be lost, or taken for a request of its own.
+            raise ValueError("an upgrade with a body")
         self._in_head = False
         self._disarm()
         # A path and a query lose what stood between them, and it may be signed.
         self.scope["extensions"] = {"btplug.target": {"raw": self.url}}
         super().on_headers_complete()
+        if upgrade:
+            # The rest of the piece that was read is lost, so nothing can follow.
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         # uvicorn's own stops reading at 64 KiB, less than one read brings: each would
@@ -218,6 +231,11 @@ class Guarded(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _has_body(header: tuple[bytes, bytes]) -> bool:
+    name, value = header
+    return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
 
 
 def guarded(limits: Limits) -> type[Guarded]:
