@@ -750,6 +750,50 @@ def test_a_reply_that_nobody_reads_is_not_kept(transport):
     assert size < 30_000_000
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        head("Content-Length: 0"),
+        head("Content-Length: 0") * 3,
+        b"\r\n",
+        b"\0\r\n",
+        b"G",
+    ],
+    ids=["a request", "three requests", "a line break", "no HTTP", "a byte"],
+)
+def test_a_reply_that_nobody_reads_is_not_kept_for_what_follows(transport, more):
+    """The next one waits for it with its place and its body; a refusal did, too."""
+
+    def large(request):
+        return Reply(status=200, body=b"x" * 30_000_000)
+
+    app = of_bob(large, limits=Limits(keep_alive=0.2, head_time=0.2))
+    with running(transport, app) as server:
+        before = _connections() + 1  # of ours
+        with connected(server.url) as line:
+            line.sendall(head("Content-Length: 0"))
+            assert line.recv(12) == b"HTTP/1.1 200"
+            line.sendall(more)
+            _settled(lambda: _connections() == before)
+            _settled(lambda: not app._tasks)
+
+
+def test_replies_that_nobody_reads_have_no_more_than_the_memory(transport):
+    def large(request):
+        return Reply(status=200, body=b"x" * 30_000_000)
+
+    limits = Limits(keep_alive=30, memory=40_000_000)
+    with running(transport, of_bob(large, limits=limits)) as server:
+        before = _connections() + 3  # of ours
+        lines = [connected(server.url) for _ in range(3)]
+        for line in lines:
+            line.sendall(head("Content-Length: 0"))
+            assert line.recv(12) == b"HTTP/1.1 200"
+        _settled(lambda: _connections() == before + 1)
+        for line in lines:
+            line.close()
+
+
 def test_what_is_no_http_is_answered_and_not_warned_of(transport, caplog):
     with running(transport, echo) as server:
         found = talk(server.url, b"\x16\x03\x01 hello\r\n\r\n", until_closed=True)

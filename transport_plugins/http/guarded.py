@@ -76,11 +76,13 @@ class Guarded(HttpToolsProtocol):
     Attributes:
         limits: Those of the application.
         open: How many connections each sender has.
+        slow: Connections whose reply waits for its reader.
         quiet: A logger for what peers do wrong: nothing to warn of.
     """
 
     limits: ClassVar[Limits]
     open: ClassVar[dict[str, int]]
+    slow: ClassVar[set[Guarded]]
     quiet: ClassVar[logging.Logger] = logging.getLogger("btplug.http.peers")
 
     def __init__(self, *args: Any, **keywords: Any) -> None:  # as uvicorn has them
@@ -92,6 +94,7 @@ class Guarded(HttpToolsProtocol):
         self._read = 0  # bytes since the request began
         self._in_head = True
         self._unread = 0  # of the reply, when last looked
+        self._stuck: TimerHandle | None = None  # while more is unread than there may be
         self._refused = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
@@ -114,6 +117,7 @@ class Guarded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._unstick()
         # uvicorn does so only where the connection ended well.
         self._unset_keepalive_if_required()
         if there := self.open.pop(self._sender, 1) - 1:
@@ -200,6 +204,34 @@ class Guarded(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
+    def pause_writing(self) -> None:
+        # The next reply waits until this one is read, and holds its place and body.
+        super().pause_writing()
+        self.slow.add(self)
+        self._watch()
+        if sum(map(_unread, self.slow)) > self.limits.memory:
+            max(self.slow, key=_unread).transport.abort()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unstick()
+
+    def _watch(self) -> None:
+        seconds = self.limits.keep_alive
+        self._stuck = self.loop.call_later(seconds, self._look, _unread(self))
+
+    def _look(self, before: int) -> None:
+        if _unread(self) >= before:
+            self.transport.abort()
+        else:
+            self._watch()
+
+    def _unstick(self) -> None:
+        self.slow.discard(self)
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+
     def send_400_response(self, msg: str) -> None:
         self._refuse(400)
 
@@ -212,10 +244,12 @@ class Guarded(HttpToolsProtocol):
         self._disarm()
         if self.transport.is_closing():
             return
-        if self._idle():
+        there = self._idle() and not _unread(self)
+        if there:
             self.transport.write(_REPLIES[status])
             self.transport.close()
-        else:
+        # Closed in order, it would stay for as long as nobody reads.
+        if not there or _unread(self):
             self.transport.abort()
 
     def _idle(self) -> bool:
@@ -238,11 +272,16 @@ def _has_body(header: tuple[bytes, bytes]) -> bool:
     return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
 
 
+def _unread(one: Guarded) -> int:
+    size: int = one.transport.get_write_buffer_size()
+    return size
+
+
 def guarded(limits: Limits) -> type[Guarded]:
     """Return the protocol of one server."""
 
     class Bound(Guarded):
         pass
 
-    Bound.limits, Bound.open = limits, {}
+    Bound.limits, Bound.open, Bound.slow = limits, {}, set()
     return Bound
