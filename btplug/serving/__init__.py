@@ -222,8 +222,10 @@ class Application:
         if self._stopping:
             raise Refusal(503, 1.0)
         now = time.monotonic()
-        _enter(self._addresses, visit.sender, now)
-        visit.address = visit.sender
+        # On a Unix socket nobody has an address: all would be one sender.
+        if visit.sender:
+            _enter(self._addresses, visit.sender, now)
+            visit.address = visit.sender
         head, announced = read_head(scope, self.limits)
         try:
             dialect = self._door.admit(head, now_ns)

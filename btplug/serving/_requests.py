@@ -191,12 +191,15 @@ def start_of(reply: Reply, method: str) -> tuple[Event, bytes]:
     """Return how a reply begins, and its body.
 
     Raises:
+        TypeError: The body is no bytes.
         ValueError: A header or the status cannot be sent.
     """
-    if not 200 <= reply.status <= 599:
-        raise ValueError(f"found the status {reply.status}, expected 200 to 599")
+    if not isinstance(reply.status, int) or not 200 <= reply.status <= 599:
+        raise ValueError(
+            f"found the status {reply.status!r}, expected a whole number, 200 to 599"
+        )
     headers: Pairs = []
-    body = reply.body
+    body = _bytes(reply.body)
     if reply.status in (204, 304):
         body = b""
     else:
@@ -268,6 +271,19 @@ def _announced(headers: list[tuple[str, str]]) -> int | None:
     if chunked and found is not None:
         raise Refusal(400)
     return found
+
+
+def _bytes(body: object) -> bytes:
+    # A server would fail where the reply has begun, and nobody would be answered.
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, (bytearray, memoryview)):
+        view = memoryview(body)
+        if view.nbytes == len(view):
+            return bytes(view)
+    raise TypeError(
+        f"the handler returned a body of type {type(body).__name__}, expected bytes"
+    )
 
 
 def _header(name: str, value: str) -> tuple[bytes, bytes]:

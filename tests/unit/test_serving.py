@@ -362,6 +362,14 @@ def test_one_address_has_so_many_requests_in_flight_and_others_their_own():
     assert (other, done, after) == (200, [200, 200], 200)
 
 
+def test_who_has_no_address_has_no_limit_of_one():
+    """As on a Unix socket: what was in flight was never given back."""
+    app = open_app(echo, limits=Limits(address_running=2, address_rate=3))
+
+    assert [status(app, client=None) for _ in range(9)] == [200] * 9
+    assert len(app._addresses) == 0
+
+
 def test_one_address_has_so_many_requests_a_second():
     app = open_app(echo, limits=Limits(address_rate=3))
 
@@ -550,14 +558,42 @@ def test_a_handler_that_raises_is_500_and_its_reason_goes_to_the_log(
         b"bytes",
         Reply(status=99),
         Reply(status=600),
+        Reply(status=200.5),
+        Reply(status=200.0),
+        Reply(status="200"),
+        Message(body="pong"),
+        Message(body=[1, 2]),
+        Message(body=None),
+        pytest.param(Message(body=memoryview(b"12345678").cast("I")), id="words"),
         Reply(status=200, headers=(("a", "b\r\nc: d"),)),
         Reply(status=200, headers=(("a b", "c"),)),
         Reply(status=200, media_type="☃"),
     ],
     ids=repr,
 )
-def test_an_answer_that_cannot_be_sent_is_500(answer):
+def test_an_answer_that_cannot_be_sent_is_500(answer, caplog):
     assert status(open_app(lambda request: answer)) == 500
+    (record,) = caplog.records
+    assert record.message == "a request of 192.0.2.1:4711 failed"
+
+
+@pytest.mark.parametrize("name", ["none", "v10"])
+def test_a_body_of_text_is_500_and_the_log_says_why(name, caplog):
+    app = open_app(lambda request: Message(body="pong"), name)
+
+    assert status(app, **signed(name, b"{}")) == 500
+    what = str(caplog.records[0].exc_info[1])
+    assert what == "the handler returned a body of type str, expected bytes"
+
+
+def test_a_body_of_other_bytes_is_sent_as_it_was():
+    given = bytearray(b"x" * 3)
+    views = [given, memoryview(given), memoryview(b"xyxyxy")[::2]]
+    for view in views:
+        app = open_app(lambda request, view=view: Message(body=view))
+        answer = asyncio.run(ask(app))
+        assert (answer.status, answer.headers["content-length"]) == (200, "3")
+        assert answer.body == b"xxx"
 
 
 def test_a_failing_priority_or_allow_list_is_500():
