@@ -224,7 +224,7 @@ class Application:
         now = time.monotonic()
         # On a Unix socket nobody has an address: all would be one sender.
         if visit.sender:
-            _enter(self._addresses, visit.sender, now)
+            _check(self._addresses.enter(visit.sender, now))
             visit.address = visit.sender
         head, announced = read_head(scope, self.limits)
         try:
@@ -234,9 +234,12 @@ class Application:
             request = new_request(
                 message=with_body(head.message, body), address=head.address
             )
+            # Before it is verified: what is then answered 429 is not remembered as
+            # accepted. It is only asked for, or a forger would use up the rate.
+            _check(self._hotkeys.wait(self._door.claimed(dialect, head) or "", now))
             request = self._door.incoming(dialect, request, now_ns)
             if request.hotkey is not None:
-                _enter(self._hotkeys, request.hotkey, now)
+                _check(self._hotkeys.enter(request.hotkey, now))
                 visit.hotkey = request.hotkey
             reply = await self._worked(request, receive, visit)
             return start_of(dialect.reply(request, reply), scope["method"])
@@ -280,6 +283,6 @@ class _Visit:
         self.read, self.gone, self.size = False, False, 0
 
 
-def _enter(gate: Gate, sender: str, now: float) -> None:
-    if wait := gate.enter(sender, now):
+def _check(wait: float) -> None:
+    if wait:
         raise Refusal(429, wait)

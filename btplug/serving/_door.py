@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # What the headers of btauth/1 and v10 begin with, and where a sender names itself.
 _MARKS = ("x-bittensor-", "bt_header_dendrite_")
 _CLAIMS = {"btauth/1": "x-bittensor-hotkey", "v10": "bt_header_dendrite_hotkey"}
+# How a memory of accepted requests says that it has no place.
+_FULL = "the memory of "
 _REFUSED = (Unauthentic, NotAllowed, BadReply, UsageError)
 
 
@@ -74,14 +76,18 @@ class Door:
             dialect.admit(head, now_ns)
         except _REFUSED as exc:
             raise self._refusal(exc, head) from exc
-        claim = _CLAIMS.get(name)
-        # An address has one spelling here: what is claimed is what will be verified.
-        claimed = head.message.header(claim) if claim else None
+        claimed = self.claimed(dialect, head)
         if claimed is not None and claimed in self._deny:
             raise Refusal(403)
         # Whoever made up keys would fill the memory of what was accepted, too.
         self._check_allowed(claimed)
         return dialect
+
+    def claimed(self, dialect: Dialect, head: Request) -> str | None:
+        """Return the hotkey that a request names as its sender; nothing proves it."""
+        # An address has one spelling here: what is claimed is what will be verified.
+        claim = _CLAIMS.get(dialect.name)
+        return head.message.header(claim) if claim else None
 
     def incoming(self, dialect: Dialect, request: Request, now_ns: int) -> Request:
         """Return the whole request with the hotkey that was verified, if one was.
@@ -102,7 +108,8 @@ class Door:
 
     def _refusal(self, exc: BtplugError, request: Request) -> Refusal:
         self._logger.debug("refused a request of %s: %s", request.address, exc.what)
-        return Refusal(_status(exc))
+        status = _status(exc)
+        return Refusal(status, 1.0 if status == 503 else 0.0)
 
 
 def _check(name: str, given: object) -> None:
@@ -127,7 +134,10 @@ def _name(head: Request) -> str:
     return "none"
 
 
-def _status(error: Exception) -> int:
+def _status(error: BtplugError) -> int:
     if isinstance(error, Unauthentic):
         return 401
-    return 403 if isinstance(error, NotAllowed) else 400
+    if isinstance(error, NotAllowed):
+        # Full of what others sent: the same request may be sent again.
+        return 503 if error.what.startswith(_FULL) else 403
+    return 400

@@ -38,18 +38,22 @@ class Gate:
         Returns:
             0.0 where it is in: `leave` is then called for it once. Else seconds.
         """
-        busy = self._busy.get(sender, 0)
-        if busy >= self._running:
-            return 1.0
-        due = max(self._due.get(sender, now), now)
-        if (late := due + self._step - now - max(1.0, self._step)) > 1e-9:
-            return late
-        self._due[sender] = due + self._step
+        if wait := self.wait(sender, now):
+            return wait
+        self._due[sender] = max(self._due.get(sender, now), now) + self._step
         self._due.move_to_end(sender)
         if len(self._due) > self._remembered:
             self._due.popitem(last=False)
-        self._busy[sender] = busy + 1
+        self._busy[sender] = self._busy.get(sender, 0) + 1
         return 0.0
+
+    def wait(self, sender: str, now: float) -> float:
+        """Return what `enter` would, and let nobody in."""
+        if self._busy.get(sender, 0) >= self._running:
+            return 1.0
+        due = max(self._due.get(sender, now), now)
+        late = due + self._step - now - max(1.0, self._step)
+        return late if late > 1e-9 else 0.0
 
     def leave(self, sender: str) -> None:
         """Tell that a request that was let in is over."""

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btplug import Message, Reply
-from btplug.dialects import V10, BtAuth1, NoProof, create, load_signer
+from btplug.dialects import V10, BtAuth1, NoProof, Replays, create, load_signer
 from btplug.errors import ConfigError
 from btplug.serving import Limits, application
 from btplug.serving._requests import TEXTS
@@ -385,6 +385,29 @@ def test_one_verified_hotkey_has_so_many_requests_a_second():
 
     assert [asked(ALICE) for _ in range(3)] == [200, 200, 429]
     assert asked(EVE) == 200
+
+
+@pytest.mark.parametrize("kind", [BtAuth1, V10])
+def test_what_is_answered_429_is_not_remembered_as_accepted(kind):
+    """One hotkey would fill the memory for all others, and its retry be a replay."""
+    memory = Replays()
+    dialect = kind(ME, replays=memory)
+    app = application(echo, dialects=[dialect], limits=Limits(hotkey_rate=2))
+
+    found = [status(app, **signed(kind.name, b"{}")) for _ in range(9)]
+
+    assert found == [200, 200] + [429] * 7
+    assert len(memory) == 2
+
+
+@pytest.mark.parametrize("kind", [BtAuth1, V10])
+def test_a_full_memory_of_accepted_requests_is_503(kind):
+    """Who is told 403 does not come back."""
+    app = application(echo, dialects=[kind(ME, replays=Replays(limit=1))])
+
+    assert status(app, **signed(kind.name, b"{}")) == 200
+    answer = asyncio.run(ask(app, **signed(kind.name, b"{}", signer=EVE)))
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
 
 
 def test_nobody_uses_up_the_rate_of_a_hotkey_by_claiming_it():
