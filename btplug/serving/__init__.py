@@ -19,12 +19,12 @@ from btplug.serving._limits import Limits
 from btplug.serving._requests import (
     Gone,
     Refusal,
-    Uploads,
     read_head,
     refuse,
     start_of,
     with_body,
 )
+from btplug.serving._uploads import Uploads
 from btplug.serving._work import Work
 from btplug.values import new_request
 
@@ -204,7 +204,7 @@ class Application:
                 raise
         finally:
             self._tasks.discard(task)
-            self._uploads.free(visit.size)
+            self._uploads.free(visit.sender, visit.size)
             if visit.hotkey:
                 self._hotkeys.leave(visit.hotkey)
             if visit.address:
@@ -229,7 +229,7 @@ class Application:
         head, announced = read_head(scope, self.limits)
         try:
             dialect = self._door.admit(head, now_ns)
-            body = await self._uploads.read(receive, announced)
+            body = await self._uploads.read(receive, announced, visit.sender)
             visit.read, visit.size = True, len(body)
             request = new_request(
                 message=with_body(head.message, body), address=head.address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import inf
 
 from btplug.errors import ConfigError
 
@@ -17,7 +18,9 @@ class Limits:
         head_time: Seconds for them to arrive (kept by the server below).
         body: Bytes of a body.
         body_time: Seconds for it to arrive.
-        memory: Bytes of all bodies that are held at once.
+        memory: Bytes of all bodies that are held at once; of one address a quarter,
+            but one body. Replies that wait for their readers have as much again
+            (kept by the server below).
         connections: Connections open at once (kept by the server below).
         address_connections: Those of one address (kept by the server below).
         address_running: Requests in flight of one address; of IPv6, of 64 bits of it.
@@ -35,7 +38,7 @@ class Limits:
         stop_time: Seconds for what has begun, at a stop.
 
     Raises:
-        ConfigError: One of them is not more than 0, or no number.
+        ConfigError: One of them is not more than 0, or infinite, or no number.
     """
 
     headers: int = 100
@@ -66,9 +69,11 @@ class Limits:
         for field in fields(self):
             value = getattr(self, field.name)
             kinds = (int,) if isinstance(field.default, int) else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+            number = isinstance(value, kinds) and not isinstance(value, bool)
+            # Infinity is no time that a timer takes.
+            if not number or not 0 < value < inf:
                 raise ConfigError(
                     f"found the limit {field.name} {value!r}, expected "
-                    f"{'a whole number' if kinds == (int,) else 'a number'} above 0",
+                    f"{'a whole' if kinds == (int,) else 'a finite'} number above 0",
                     fix=f"leave {field.name!r} out: it is then {field.default}",
                 )

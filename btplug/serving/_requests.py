@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from io import BytesIO
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from btplug.values import new_message, new_request
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from btplug.serving._clock import Clock
     from btplug.serving._limits import Limits
 
     # As the specification of ASGI has them: what is in them depends on "type".
@@ -59,9 +57,6 @@ class Refusal(Exception):
     def __init__(self, status: int, retry: float = 0.0) -> None:
         super().__init__(TEXTS[status])
         self.status, self.retry = status, retry
-
-
-_ROOM = 8 * 1024 * 1024  # bytes
 
 
 class Gone(Exception):
@@ -111,80 +106,6 @@ def with_body(message: Message, body: bytes) -> Message:
         method=message.method,
         target=message.target,
     )
-
-
-class Uploads:
-    """The bodies that are held at once.
-
-    Attributes:
-        held: Bytes of them all.
-    """
-
-    __slots__ = ("_clock", "_each", "_seconds", "_whole", "held")
-
-    def __init__(self, limits: Limits, clock: Clock) -> None:
-        self._clock = clock
-        self._each, self._whole = limits.body, limits.memory
-        self._seconds = limits.body_time
-        self.held = 0
-
-    async def read(self, receive: Receive, announced: int | None) -> bytes:
-        """Return a whole body; `free` is to be called with its size.
-
-        Args:
-            announced: Bytes it will have; too many are refused before they are read.
-
-        Raises:
-            Refusal: It is too large or too slow, or all together are too large.
-            Gone: The sender left in the middle of it.
-        """
-        if self.held + (announced or 0) > self._whole:
-            raise Refusal(503, 1.0)
-        parts: BytesIO | None = None
-        size, whole = 0, False
-        try:
-            with self._clock.limit(self._seconds) as limit:
-                while not whole:
-                    event = await receive()
-                    if event["type"] == "http.disconnect":
-                        raise Gone
-                    part = event.get("body", b"")
-                    size += len(part)
-                    self.held += len(part)
-                    if size > self._each:
-                        raise Refusal(413)
-                    if self.held > self._whole:
-                        raise Refusal(503, 1.0)
-                    whole = not event.get("more_body", False)
-                    if whole and size == len(part):
-                        return bytes(part)
-                    if parts is None:
-                        parts = _room(announced)
-                    parts.write(part)
-        except TimeoutError:
-            if limit.late:
-                raise Refusal(408) from None
-            raise
-        finally:
-            if not whole:
-                self.held -= size
-        assert parts is not None
-        parts.truncate(size)
-        return parts.getvalue()
-
-    def free(self, size: int) -> None:
-        """Tell that a body of *size* bytes is held no more."""
-        self.held -= size
-
-
-def _room(announced: int | None) -> BytesIO:
-    """Return what a body is written to; CPython hands it out as bytes without a copy.
-
-    Of the size that was announced it need not grow, and what was not written to yet
-    costs nothing; of a very large one nobody knows whether it comes.
-    """
-    size = announced or 0
-    return BytesIO(bytes(size if size <= _ROOM else 0))
 
 
 def start_of(reply: Reply, method: str) -> tuple[Event, bytes]:

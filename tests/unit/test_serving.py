@@ -338,6 +338,43 @@ def test_all_bodies_together_are_limited():
     assert app._uploads.held == 0
 
 
+def test_one_address_has_a_quarter_of_the_memory_of_all_bodies():
+    """Without a key, one sender would keep out all others."""
+    app = open_app(echo, limits=Limits(body=10, memory=80))
+
+    async def run():
+        held = [Call(pieces=[b"x" * 10, b""]) for _ in range(2)]
+        tasks = [asyncio.ensure_future(call.run(app)) for call in held]
+        for call in held:
+            await call.taken(1)
+        unread = Call(body=b"x")
+        announced = await unread.run(app)
+        assert unread.received == 0
+        coming = await ask(app, pieces=[b"x", b""], headers=[])
+        empty = await ask(app)
+        others = [
+            await ask(app, body=b"x" * 10, client=client)
+            for client in (("192.0.2.2", 1), None)
+        ]
+        for call in held:
+            call.give(2)
+        done = [*await asyncio.gather(*tasks), await ask(app, body=b"x" * 10)]
+        return announced, coming.status, [one.status for one in (empty, *others, *done)]
+
+    announced, coming, rest = asyncio.run(run())
+
+    assert (announced.status, announced.headers["retry-after"]) == (429, "1")
+    assert coming == 429
+    assert rest == [200] * 6
+    assert app._uploads._shares == {}
+
+
+def test_one_body_has_room_where_a_quarter_of_the_memory_is_less():
+    app = open_app(echo, limits=Limits(body=10, memory=10))
+
+    assert status(app, body=b"x" * 10) == 200
+
+
 # -- How much one may ask
 
 
@@ -869,7 +906,7 @@ def test_websockets_are_refused_and_other_scopes_are_an_error():
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(Limits), ids=lambda f: f.name)
-@pytest.mark.parametrize("value", [0, -1, True, "1", None, float("nan")])
+@pytest.mark.parametrize("value", [0, -1, True, "1", None, float("nan"), float("inf")])
 def test_a_limit_that_is_none_is_refused(field, value):
     with pytest.raises(ConfigError) as caught:
         Limits(**{field.name: value})
