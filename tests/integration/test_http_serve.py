@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -717,6 +718,30 @@ def test_one_address_has_so_many_connections(transport):
         assert found.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1" in found
         _settled(lambda: talk(server.url, head("Content-Length: 0"))[9:12] == b"200")
+
+
+def test_so_many_connections_wait_to_be_taken(transport):
+    """All that wait are taken in one turn of the loop, and everybody else stands."""
+    held, go = threading.Event(), threading.Event()
+
+    async def stall(request):
+        held.set()
+        assert go.wait(20)
+        return Message()
+
+    lines = [socket.socket() for _ in range(400)]
+    with running(transport, of_bob(stall)) as server, connected(server.url) as first:
+        first.sendall(head("Content-Length: 0"))
+        assert held.wait(10)
+        for line in lines:
+            line.setblocking(False)
+            line.connect_ex(first.getpeername())
+        there = [line for line in lines if select.select([], [line], [], 0)[1]]
+        for line in lines:
+            line.close()
+        go.set()
+
+    assert 100 < len(there) < 150
 
 
 def _connections():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .settings import HTTPConfig
 
-_BACKLOG = 1024  # connections the system keeps until they are taken
+_BACKLOG = 128  # connections the system keeps until they are taken
 _LISTS = ("allow", "deny")  # of hotkeys; all other options are limits
 
 
@@ -149,6 +149,7 @@ async def serve(
             proxy_headers=False,
             server_header=False,
             workers=1,
+            backlog=_BACKLOG,  # it listens once more, with its own
             # The application ends what is late before this does.
             timeout_graceful_shutdown=int(limits.stop_time) + 2,
             # Whole seconds are asked for, but call_later takes any.
