@@ -11,6 +11,10 @@ from btplug.errors import ConfigError, NotAllowed, Unauthentic
 SECOND = 1_000_000_000
 
 
+class Full(NotAllowed):
+    """There is no place for an accepted request now: it may be sent later."""
+
+
 class Replays:
     """Remembers each accepted nonce of each sender until it is too old to come back.
 
@@ -82,7 +86,7 @@ class Replays:
         Raises:
             Unauthentic: It was seen before, or is older than what is remembered, or
                 than the server.
-            NotAllowed: There is no place without forgetting one that is still live, or
+            Full: There is no place without forgetting one that is still live, or
                 the sender has its share of them.
         """
         second = nonce // SECOND
@@ -110,7 +114,7 @@ class Replays:
                     fix="sign each attempt again",
                 )
             if self._count >= self.limit:
-                raise NotAllowed(
+                raise Full(
                     f"the memory of {self.limit:,} accepted requests is full, "
                     "expected fewer at a time",
                     fix="send again later, or raise the server's limit",
@@ -118,7 +122,7 @@ class Replays:
             held = self._held.get(hotkey, 0)
             # One sender alone must not keep all others out.
             if held >= (share := max(self.limit // 4, 1)):
-                raise NotAllowed(
+                raise Full(
                     f"the memory holds {held:,} accepted requests of {hotkey}, "
                     f"expected at most {share:,} of one sender in {self.keep:g} s",
                     fix="send again later, or raise the server's limit",

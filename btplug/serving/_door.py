@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from btplug.dialects._ss58 import hotkey_of
+from btplug.dialects.replays import Full, Replays
 from btplug.errors import (
     BadReply,
     BtplugError,
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 # What the headers of btauth/1 and v10 begin with, and where a sender names itself.
 _MARKS = ("x-bittensor-", "bt_header_dendrite_")
 _CLAIMS = {"btauth/1": "x-bittensor-hotkey", "v10": "bt_header_dendrite_hotkey"}
-# How a memory of accepted requests says that it has no place.
-_FULL = "the memory of "
 _REFUSED = (Unauthentic, NotAllowed, BadReply, UsageError)
 
 
@@ -50,6 +50,10 @@ class Door:
         logger: logging.Logger,
     ) -> None:
         self.spoken = {dialect.name: dialect for dialect in dialects}
+        for dialect in self.spoken.values():
+            replays = getattr(dialect, "replays", None)
+            if isinstance(replays, Replays):
+                replays.begin(time.time_ns())
         _check("allow", allow)
         _check("deny", deny)
         self._allow, self._deny, self._logger = allow, deny, logger
@@ -137,7 +141,6 @@ def _name(head: Request) -> str:
 def _status(error: BtplugError) -> int:
     if isinstance(error, Unauthentic):
         return 401
-    if isinstance(error, NotAllowed):
-        # Full of what others sent: the same request may be sent again.
-        return 503 if error.what.startswith(_FULL) else 403
-    return 400
+    if isinstance(error, Full):
+        return 503
+    return 403 if isinstance(error, NotAllowed) else 400

@@ -61,6 +61,16 @@ def test_a_request_in_a_spoken_dialect_reaches_the_handler(name, kind):
     assert json.loads(answer.body)["text"] == "hi"
 
 
+@pytest.mark.parametrize("name", ["btauth/1", "v10"])
+def test_what_was_signed_before_the_server_started_may_have_been_accepted(name):
+    """A restart forgets what was accepted: the same bytes would be taken again."""
+    old = signed(name, b'{"text": "hi"}')
+    app = open_app(echo, name)
+
+    assert status(app, **old) == 401
+    assert status(app, **signed(name, b'{"text": "hi"}')) == 200
+
+
 def test_a_message_is_a_reply_of_200_with_its_type():
     async def handler(request):
         return Message(body=b"x", media_type="text/plain", headers=(("a", "b"),))
