@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from btplug.cli.piped import lent_stdin
 from btplug.cli.record import place_of
 from btplug.errors import BtplugError, Unconfinable, Unsupported
 
@@ -121,13 +122,13 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     import_module("btplug.registry" if starts else _MAIN)
     try:
         # Until somebody owns it, a signal would leave its folder behind.
-        with _signals_held():
+        with _signals_held(), lent_stdin() as stdin:
             host.child = sandbox.start(
                 f"{_MAIN}:main",
                 read=[*admitted.code.pinned.own, *named, *granted(asked.read)],
                 write=[*granted(asked.write), *(one.path for one in host.made)],
                 guarded=guarded,
-                stdin=_stdin(),
+                stdin=stdin,
                 # What was read since, settings and keys, would be in the copy.
                 fork=host.context is None,
             )
@@ -234,17 +235,6 @@ def _touch(path: str, keys: str) -> bool:
     if keys == os.path.realpath(os.path.expanduser("~")):
         return common == path
     return common in (path, keys)
-
-
-def _stdin() -> int | None:
-    """Return standard input, where it can be read and is no terminal."""
-    import fcntl
-
-    try:
-        mode = fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE
-        return 0 if mode == os.O_RDONLY and not os.isatty(0) else None
-    except OSError:  # closed
-        return None
 
 
 def _columns(host: Host) -> int:
