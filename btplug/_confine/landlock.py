@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NEWEST = 7
 
 _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
-_MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
+_MAKE_CHAR, _MAKE_BLOCK, _MAKE_SYM = 1 << 6, 1 << 11, 1 << 12
 _EXECUTE, _REFER, _TRUNCATE, _IOCTL_DEV = 1, 1 << 13, 1 << 14, 1 << 15
 _FIRST = (1 << 13) - 1  # all rights of version 1
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
@@ -50,7 +50,7 @@ def file_rights(known: int) -> int:
 
 
 def restrict(
-    system: System, known: int, read: Iterable[str], write: Iterable[str]
+    system: System, known: int, read: Iterable[str], write: Iterable[str], own: str
 ) -> None:
     """Deny this thread, for ever, all files but these, TCP, and others' sockets.
 
@@ -59,7 +59,8 @@ def restrict(
     Args:
         known: A version of the kernel's interface, 1 or more.
         read: Files, and folders with all they hold.
-        write: The same; read as well, but no device can be made in them.
+        write: The same; read as well, but no device or link can be made in them.
+        own: A folder to write where links can be made, too.
 
     Raises:
         OSError: The kernel refused.
@@ -69,9 +70,11 @@ def restrict(
     try:
         for path in read:
             _allow(system, ruleset, path, rights & (_READ_FILE | _READ_DIR))
+        kept = rights & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV)
+        _allow(system, ruleset, own, kept)
         for path in write:
-            kept = rights & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV)
-            _allow(system, ruleset, path, kept)
+            # What a link leads to would be lent to a later run.
+            _allow(system, ruleset, path, kept & ~_MAKE_SYM)
         system.call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)

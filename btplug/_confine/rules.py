@@ -270,7 +270,7 @@ def _forbid(system: System, plan: Plan) -> None:
     if not known:
         raise Loose("the kernel has no Landlock, or it is switched off")
     code = seccomp.program(system.machine, os.getpid(), known)
-    landlock.restrict(system, known, plan.read, (plan.folder, *plan.write))
+    landlock.restrict(system, known, plan.read, plan.write, plan.folder)
     system.call("prctl", _DUMPABLE, 0, 0, 0, 0)
     seccomp.install(system, code)
 

@@ -435,6 +435,26 @@ def leave_a_link_in_home(e):
     os.symlink("/", os.path.join(e.home, "newlink"))
 
 
+@attempt(CHANGING, expect="EACCES")
+def leave_a_link_in_a_written_folder(e):
+    """What it leads to, the next run would be lent."""
+    os.symlink(e.key, os.path.join(e.written, "left"))
+
+
+@attempt(CHANGING, expect="EACCES EXDEV")
+def move_a_link_into_a_written_folder(e):
+    link = os.path.join(e.tmp, "to-move")
+    os.symlink(e.key, link)
+    os.rename(link, os.path.join(e.written, "moved"))
+
+
+@attempt(CHANGING, expect="EACCES EXDEV")
+def link_a_link_into_a_written_folder(e):
+    link = os.path.join(e.tmp, "to-link")
+    os.symlink(e.key, link)
+    os.link(link, os.path.join(e.written, "linked"), follow_symlinks=False)
+
+
 @attempt(CHANGING, expect="EACCES EPERM", armed="root")
 def make_a_device(e):
     os.mknod(os.path.join(e.tmp, "device"), 0o20600, os.makedev(1, 3))
@@ -891,6 +911,16 @@ def write_its_own_folder(e):
     (two / "one").touch()
     (two / "one").touch()
     (two / "one").unlink()
+
+
+@allowed
+def write_a_folder_that_is_lent_for_it(e):
+    one, two = (pathlib.Path(e.written) / name for name in ("one", "two"))
+    one.mkdir()
+    (one / "file").write_text("x")
+    one.rename(two)
+    (two / "file").unlink()
+    two.rmdir()
 
 
 @allowed

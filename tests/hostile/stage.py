@@ -100,8 +100,8 @@ class Stage:
         base = pathlib.Path(tempfile.mkdtemp(prefix="btplug-stage-"))
         self._open.callback(shutil.rmtree, base)
         home, wallet, lent = base / "home", base / "home/wallet", base / "lent"
-        scratch = base / "scratch"
-        for folder in (home, wallet, wallet / "copy", lent, scratch):
+        scratch, written = base / "scratch", base / "written"
+        for folder in (home, wallet, wallet / "copy", lent, scratch, written):
             folder.mkdir()
         self.page_path = lent / "page"
         self._wallet = wallet
@@ -112,7 +112,8 @@ class Stage:
         self.values = {
             "home": str(home), "wallet": str(wallet), "key": str(wallet / "coldkey"),
             "copy": str(wallet / "copy/coldkey"), "lent": str(lent),
-            "page": str(lent / "page"), "scratch": str(scratch), "version": VERSION,
+            "page": str(lent / "page"), "scratch": str(scratch),
+            "written": str(written), "version": VERSION,
             "handle": self._handle(wallet / "coldkey"), "confined": False,
         }  # fmt: skip
         self._serve(base)
@@ -199,7 +200,8 @@ class Stage:
             rows[name] = found
 
         child = sandbox.start(
-            "attempts:everything", read=[self.values["lent"], HERE], guarded=[self.values["wallet"]],
+            "attempts:everything", read=[self.values["lent"], HERE],
+            write=[self.values["written"]], guarded=[self.values["wallet"]],
             path=[HERE, *path], fork=fork,
         )  # fmt: skip
         with child:
