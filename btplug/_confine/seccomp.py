@@ -45,10 +45,16 @@ swapon _sysctl syslog umount2 unshare uselib utime utimensat utimes vfork vhangu
 _CLONE_THREAD, _NEW_NAMESPACES = 0x10000, 0x7E020080
 _AF_UNIX, _STREAM, _SEQPACKET = 1, 1, 5
 _KIND = 0xF  # of a socket's type; above it are flags
-# fcntl: who gets a signal about a file, and which one. ioctl: the same; typing into
-# a terminal or taking one.
+# fcntl: who gets a signal about a file, and which one; leases, for which everybody
+# waits who opens the file, the host too; and what is done in a folder. ioctl: the
+# same signals; typing into a terminal or taking one.
 _SIGNALS_OF_FILES = (8, 10, 15)
+_LEASES = (1024, 1026, 1040)
 _TERMINALS = (0x5412, 0x541C, 0x540E, 0x8901, 0x8902)
+# ioctl: flags, version, more flags, seal and encryption of a file that is read only.
+_FLAGS_OF_FILES = (
+    0x40086602, 0x40087602, 0x40086604, 0x401C5820, 0x40806685, 0x800C6613,
+)  # fmt: skip
 # prctl: names of threads and of memory, and questions.
 _HARMLESS = (2, 3, 15, 16, 21, 23, 39, 0x53564D41)
 # open: a file that is neither read nor written, for ioctl only, Landlock lets through;
@@ -112,8 +118,8 @@ def _judged(pid: int, landlock: int) -> dict[str, list[bytes]]:
         "tgkill": [_low(0), *mine],
         "tkill": [_low(0), *mine],
         "sched_setaffinity": [_low(0), *_one_of((0, pid), _ALLOW, _EPERM)],
-        "fcntl": [_low(1), *_one_of(_SIGNALS_OF_FILES, _EPERM, _ALLOW)],
-        "ioctl": [_low(1), *_one_of(_TERMINALS, _EPERM, _ALLOW)],
+        "fcntl": [_low(1), *_one_of((*_SIGNALS_OF_FILES, *_LEASES), _EPERM, _ALLOW)],
+        "ioctl": [_low(1), *_one_of((*_TERMINALS, *_FLAGS_OF_FILES), _EPERM, _ALLOW)],
         "prctl": [_low(0), *_one_of(_HARMLESS, _ALLOW, _EPERM)],
     }  # fmt: skip
     # Before version 3 it cannot deny to cut a file, either.

@@ -471,6 +471,30 @@ def change_the_mode_of_a_lent_file(e):
 
 
 @attempt(CHANGING, expect="EPERM")
+def change_the_flags_of_a_lent_file(e):
+    flags = bytearray(8)
+    fd = os.open(e.page, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, 0x80086601, flags)
+    except OSError as exc:
+        raise NotImplementedError(f"this file system has no flags: {exc}") from exc
+    fcntl.ioctl(fd, 0x40086602, bytes(flags))
+
+
+@attempt(CHANGING, expect="EPERM")
+def have_everybody_wait_who_opens_a_lent_file(e):
+    fd = os.open(e.page, os.O_RDONLY)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+@attempt(CHANGING, expect="EPERM")
+def be_told_what_is_done_in_a_lent_folder(e):
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fcntl.fcntl(os.open(e.lent, os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE)
+
+
+@attempt(CHANGING, expect="EPERM")
 def give_the_key_away(e):
     os.chown(e.copy, os.getuid(), os.getgid())
 
