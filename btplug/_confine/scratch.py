@@ -75,7 +75,8 @@ def remove(folder: str) -> None:
 
 
 def _empty(top: int) -> None:
-    count = 0
+    # Unforeseen: no folder can be brought up where another lies.
+    count, mark = 0, os.urandom(8).hex()
     while names := os.listdir(top):
         for name in names:
             try:
@@ -89,7 +90,7 @@ def _empty(top: int) -> None:
             try:
                 for child in os.listdir(inner):
                     count += 1
-                    _lift(child, inner, top, f"{os.getpid()}-{count}")
+                    _lift(child, inner, top, f"{mark}-{count}")
             finally:
                 os.close(inner)
             os.rmdir(name, dir_fd=top)

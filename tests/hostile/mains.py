@@ -151,6 +151,17 @@ def leave_a_maze(channel, _):
 
 
 @after_go
+def leave_names_in_the_way(channel, _):
+    """Folders that are called as the host may call what it brings up."""
+    os.chdir(os.environ["TMPDIR"])
+    for number in range(40):
+        os.makedirs(f"deep-{number}/inner/inner")
+    for number in range(200):
+        os.makedirs(f"{os.getppid()}-{number}/full")
+    channel.send(Frame(Kind.RESULT))
+
+
+@after_go
 def wait(channel, _):
     channel.send(Frame(Kind.STATUS, str(os.getpid()).encode()))
     time.sleep(600)

@@ -291,6 +291,13 @@ def test_a_maze_in_its_folder_is_removed_and_links_are_not_followed(user):
     assert os.path.exists("/etc/passwd")
 
 
+def test_no_name_in_its_folder_keeps_it_from_being_removed():
+    # Whether the folder is gone is looked at for every child that is heard.
+    kind, *_ = heard("leave_names_in_the_way", fork=True)
+
+    assert kind is None
+
+
 def test_a_child_ends_with_its_host():
     """Killed, the host can end nothing any more: the kernel does."""
     r, w = os.pipe()
