@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOST = 64 * 1024 * 1024
 _MOST_FILES = 200
+_LONGEST_AHEAD, _MOST_AHEAD = 256 * 1024, 2 * 1024 * 1024  # bytes of source
 _SUM = 4
 # Whose code can be read back: this btplug's, by this Python.
 _STAMP = f"{__version__} {MAGIC_NUMBER.hex()} {sys.flags.optimize}"
@@ -99,6 +100,7 @@ class CodeCache:
         Raises:
             SyntaxError: As Python's own import would raise it.
             ValueError: The source has a null byte.
+            MemoryError, RecursionError: It is nested too deeply.
         """
         import marshal
 
@@ -111,12 +113,20 @@ class CodeCache:
         self._fresh = True
         return code
 
-    def compile_all(self) -> None:
-        """Compile every file, before a child that cannot write the cache starts."""
-        for path in self.pinned.files:
-            if path.endswith(".py") and path not in self.codes:
+    def compile_ahead(self) -> None:
+        """Compile what is of ordinary size, before a child that cannot write the cache.
+
+        Source can take a thousand times its size to compile: what is longer, the child
+        compiles itself when it imports it, within its own limits.
+        """
+        left = _MOST_AHEAD
+        for path, source in self.pinned.files.items():
+            if not path.endswith(".py") or path in self.codes:
+                continue
+            if len(source) <= min(left, _LONGEST_AHEAD):
+                left -= len(source)
                 # A file that nothing imports may hold anything.
-                with suppress(SyntaxError, ValueError):
+                with suppress(Exception):
                     self.code(path)
 
     def keep(self, manifest: tuple[Any, ...] | None = None) -> None:

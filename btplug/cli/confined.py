@@ -99,7 +99,7 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     from btplug import sandbox
 
     assert admitted.code is not None
-    admitted.code.compile_all()
+    admitted.code.compile_ahead()
     admitted.code.keep()
     manifest = admitted.manifest
     guarded = _guarded(host)

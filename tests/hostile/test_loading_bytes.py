@@ -454,3 +454,47 @@ def test_compiled_modules_are_pinned_for_their_system(btplug, site):
     assert " cp311-cp311-linux_x86_64\n" in lock
     assert "source: installed vendor 1.0\n" in lock
     assert btplug("--locked", "run", "it").stdout == "good\n"
+
+
+# -- compiled ahead of a confined child
+
+DEEP = {
+    "minus": "x = " + "-" * 100_000 + "1",
+    "elif": "if 1: pass\n" + "elif 1: pass\n" * 9000,
+    "null": "\0",
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_file_that_nothing_imports_may_be_one_that_cannot_be_compiled(
+    name, btplug, make_plugin, home
+):
+    make_plugin("it", where=home / "cli_plugins", files={"other.py": DEEP[name]})
+    accept(btplug, "it")
+
+    done = btplug("run", "it")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_takes_much_memory_to_compile_is_not_compiled_ahead(make_plugin, home):
+    row = "[],\n"
+    long = "LONG = [\n" + row * (256 * 1024 // len(row)) + "]\n"
+    usual = "USUAL = [\n" + row * (250 * 1024 // len(row)) + "]\n"
+    files = {"long.py": long, **{f"usual{n}.py": usual for n in range(9)}}
+    folder = make_plugin("it", where=home / "cli_plugins", files=files)
+    code = CodeCache(None, pin_accountable(spot_of(folder)))
+
+    code.compile_ahead()
+
+    assert "plugin.py" in code.codes
+    assert "long.py" not in code.codes
+    assert sum(name.startswith("usual") for name in code.codes) == 8
+
+
+def test_what_is_not_compiled_ahead_is_imported_all_the_same(btplug, make_plugin, home):
+    long = "WORD = 'long'\n" + "#" * 300_000 + "\n"
+    make_plugin("it", GOOD, where=home / "cli_plugins", files={"words.py": long})
+    accept(btplug, "it")
+
+    assert btplug("run", "it").stdout == "long\n"
