@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Network = IPv4Network | IPv6Network
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
+_LONGEST = 253  # characters of a name; RFC 1035, 2.3.4
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -62,6 +63,13 @@ class Hosts:
         except ValueError:
             host, port, netloc = "", None, "@"
         host = host.rstrip(".")
+        if len(host) > _LONGEST:
+            raise NotAllowed(
+                f"found a host of {len(host):,} characters, "
+                f"expected {_LONGEST} at most",
+                fix="correct the URL",
+                delivered=False,
+            )
         port = port or PORTS.get(url.partition("://")[0].lower(), 0)
         place = f"{bracket(host)}:{port}"
         if not self._any:
@@ -94,7 +102,7 @@ class Hosts:
                 return True
             if rule.name and literal is None and _names(rule, name, None, port):
                 local = rule.name == "localhost" and found.is_loopback
-                if local or (found.is_global and not found.is_multicast):
+                if local or is_public(address):
                     return True
         return False
 

@@ -50,6 +50,20 @@ def test_any_other_may_not(url):
     assert caught.value.delivered is False
 
 
+@pytest.mark.parametrize("rules", [["any"], ["*.good.example"]])
+def test_no_host_is_longer_than_a_name_can_be(rules):
+    """It would be kept, a thousand of them for each run."""
+    most = f"{'a' * (253 - len('.good.example'))}.good.example"
+
+    assert Hosts(rules).check(f"http://{most}") == f"{most}:80"
+    with pytest.raises(NotAllowed) as caught:
+        Hosts(rules).check(f"http://a{most}")
+    assert str(caught.value) == (
+        "found a host of 254 characters, expected 253 at most\n  fix:   correct the URL"
+    )
+    assert caught.value.delivered is False
+
+
 @pytest.mark.parametrize("url", [*BY_NAME, "http://evil.example", "http://127.1"])
 def test_without_rules_nobody_may_and_with_any_everybody(url):
     with pytest.raises(NotAllowed, match="its permissions name: none"):
@@ -78,6 +92,9 @@ CONNECTIONS = [
     ("good.example", 80, "224.0.0.1", False),
     ("good.example", 80, "fe80::1", False),
     ("good.example", 80, "fe80::1%eth0", False),
+    ("good.example", 80, "fec0::1", False),
+    ("good.example", 80, "::127.0.0.1", False),
+    ("good.example", 80, "64:ff9b:1::7f00:1", False),
     ("good.example", 80, "nonsense", False),
     # Unless the address is named as well.
     ("good.example", 80, "10.9.9.9", True),
