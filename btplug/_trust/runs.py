@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Bytes after which a new file is begun; the one before is kept.
 MOST = 4 * 1024 * 1024
+_MOST_HOSTS = 32 * 1024  # characters of those of one run
 
 
 class Run(NamedTuple):
@@ -26,7 +27,8 @@ class Run(NamedTuple):
         fingerprint: Of the lock that decided; None: none did.
         exit_code: As documented; 0 is done.
         seconds: From the start of the process's own work to its end.
-        hosts: That the plugin reached.
+        hosts: That the plugin reached; where a line is too short for all of them, the
+            last entry says how many more there were.
     """
 
     time: str
@@ -57,6 +59,7 @@ def append(home: Folders, run: Run) -> None:
         OSError: It cannot be written.
     """
     path = runs_file(home)
+    run = run._replace(hosts=_fitting(run.hosts))
     line = (_line(run) + "\n").encode()
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     flags |= os.O_NONBLOCK
@@ -75,6 +78,16 @@ def append(home: Folders, run: Run) -> None:
         os.write(fd, line)
     finally:
         os.close(fd)
+
+
+def _fitting(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    # They are a plugin's words: it could have the runs of others make room.
+    room = _MOST_HOSTS
+    for count, host in enumerate(hosts):
+        room -= len(ascii(host))  # about as it is written
+        if room < 0:
+            return (*hosts[:count], f"{len(hosts) - count} more")
+    return hosts
 
 
 def _turned(path: str, fd: int, flags: int) -> int:

@@ -179,6 +179,18 @@ def test_the_log_is_bounded_and_keeps_what_is_new(home, monkeypatch):
     assert max(sizes) <= 2000
 
 
+def test_a_run_that_reached_too_many_hosts_for_a_line_says_how_many_more(home):
+    hosts = tuple(f"{n}.{'ä' * 240}.example:80" for n in range(1000))
+    runs.append(folders(), RUN._replace(hosts=hosts[:10]))
+    runs.append(folders(), RUN._replace(hosts=hosts))
+
+    few, many = (run["hosts"] for run in runs.read_runs(folders()))
+    assert tuple(few) == hosts[:10]
+    assert (tuple(many[:-1]), many[-1]) == (hosts[: len(many) - 1], f"{1001 - len(many)} more")  # fmt: skip
+    assert len(many) > 20
+    assert (home / "state" / "_runs" / "runs.jsonl").stat().st_size < 80_000
+
+
 def test_damaged_lines_are_left_out(btplug, home):
     runs.append(folders(), RUN)
     path = home / "state" / "_runs" / "runs.jsonl"
