@@ -45,7 +45,7 @@ _ERRORS: dict[int, type[BtplugError]] = {
     4: PluginError,
     5: TransportError,
 }
-_LONGEST = 64 * 1024 * 1024  # bytes of a line of JSON
+_LONGEST = 8 * 1024 * 1024  # bytes of a line of JSON; to check it takes 30 times that
 _DEEPEST = 512  # levels of it, as many as the plugin's side writes
 _UTF8 = getincrementaldecoder("utf-8")
 _SOURCES = ("result", "stdout", "stderr", "noise")

@@ -1,6 +1,7 @@
 """``--json``: stdout is valid JSON or nothing, errors are one object a line."""
 
 import json
+import sys
 
 import pytest
 
@@ -299,3 +300,19 @@ def test_a_shutdown_that_fails_alone_is_an_error_with_the_code_of_the_run(
     error = json.loads(done.stderr)
     assert (error["level"], error["exit_code"]) == ("error", 1)
     assert error["what"] == "it failed to shut down: OSError: stuck"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing confines a plugin here")
+def test_a_line_of_a_confined_plugin_is_bounded(btplug, command, tmp_path):
+    """To check it takes the host many times its length."""
+    command("it", "return 'x' * (8 * 1024 * 1024 - 2)", where=tmp_path / "most")
+    command("it", "return {'a': [{}] * 3_000_000}", where=tmp_path / "more")
+
+    most = btplug("--plugin-dir", "most", "run", "--json", "it")
+    more = btplug("--plugin-dir", "more", "run", "--json", "it")
+
+    assert (most.returncode, len(most.stdout)) == (0, 8 * 1024 * 1024 + 1)
+    assert (more.returncode, more.stdout) == (1, "")
+    error = json.loads(more.stderr)
+    assert error["what"] == "found a result of more than 8,388,608 bytes in one line of JSON"  # fmt: skip
+    assert error["fix"] == "yield it in rows, or write it into a file"
