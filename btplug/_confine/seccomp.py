@@ -60,6 +60,9 @@ _HARMLESS = (2, 3, 15, 16, 21, 23, 39, 0x53564D41)
 # open: a file that is neither read nor written, for ioctl only, Landlock lets through;
 # one that is read can be emptied.
 _ACCESS_AND_TRUNC, _FOR_IOCTL, _O_TRUNC = 0o1003, (0o3, 0o1003), 0o1000
+# A program that is made so lets everybody who may start it act as the user.
+_SET_ID = 0o6000
+_MAKING = 0o20000100  # O_CREAT or __O_TMPFILE: without them the mode may be anything
 
 _LOAD, _AND, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -125,8 +128,14 @@ def _judged(pid: int, landlock: int) -> dict[str, list[bytes]]:
     # Before version 3 it cannot deny to cut a file, either.
     kept = _FOR_IOCTL if landlock >= 3 else (*_FOR_IOCTL, _O_TRUNC)
     for name, flags in (("open", 1), ("openat", 2)):
-        masked = [_low(flags), _step(_AND, _ACCESS_AND_TRUNC)]
-        calls[name] = [*masked, *_one_of(kept, _EPERM, _ALLOW)]
+        calls[name] = [
+            _low(flags), _step(_JSET, _MAKING, no=3),
+            _low(flags + 1), _step(_JSET, _SET_ID, no=1), deny,
+            _low(flags), _step(_AND, _ACCESS_AND_TRUNC),
+            *_one_of(kept, _EPERM, _ALLOW),
+        ]  # fmt: skip
+    for name, mode in (("creat", 1), ("mknod", 1), ("mknodat", 2)):
+        calls[name] = [_low(mode), _step(_JSET, _SET_ID, no=1), deny, allow]
     if landlock < 3:
         calls["truncate"] = [deny]
     return calls

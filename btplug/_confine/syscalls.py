@@ -36,7 +36,8 @@ add_key 248 217         adjtimex 159 171        bind 49 200
 bpf 321 280             capset 126 91           chmod 90 -
 chown 92 -              chroot 161 51           clock_adjtime 305 266
 clock_settime 227 112   clone 56 220            connect 42 203
-delete_module 176 106   execve 59 221           execveat 322 281
+creat 85 -              delete_module 176 106   execve 59 221
+execveat 322 281
 fanotify_init 300 262   fanotify_mark 301 263   fchmod 91 52
 fchmodat 268 53         fchown 93 55            fchownat 260 54
 fcntl 72 25             finit_module 313 273    fork 57 -
@@ -48,6 +49,7 @@ kcmp 312 272            kexec_file_load 320 294 kexec_load 246 104
 keyctl 250 219          kill 62 129             lchown 94 -
 listen 50 201           lookup_dcookie 212 18   lremovexattr 198 15
 lsetxattr 189 6         memfd_create 319 279    migrate_pages 256 238
+mknod 133 -             mknodat 259 33
 modify_ldt 154 -        mount 165 40            move_pages 279 239
 mq_getsetattr 245 185   mq_notify 244 184       mq_open 240 180
 mq_unlink 241 181       msgctl 71 187           msgget 68 186

@@ -471,6 +471,21 @@ def change_the_mode_of_a_lent_file(e):
 
 
 @attempt(CHANGING, expect="EPERM")
+def make_a_program_that_runs_as_its_owner(e):
+    os.close(os.open(os.path.join(e.tmp, "as-me"), os.O_CREAT | os.O_RDWR, 0o4755))
+
+
+@attempt(CHANGING, expect="EPERM")
+def make_a_node_that_runs_as_its_owner(e):
+    os.mknod(os.path.join(e.tmp, "as-me-too"), 0o104755)
+
+
+@attempt(CHANGING, expect="EPERM")
+def make_a_nameless_program_that_runs_as_its_owner(e):
+    os.close(os.open(e.tmp, os.O_TMPFILE | os.O_RDWR, 0o4755))
+
+
+@attempt(CHANGING, expect="EPERM")
 def change_the_flags_of_a_lent_file(e):
     flags = bytearray(8)
     fd = os.open(e.page, os.O_RDONLY)

@@ -154,6 +154,27 @@ CASES = [
     ("openat", [0, 1, 0o1000], ALLOW),
     ("openat", [0, 1, 0o2000003], "EPERM"),
     ("openat", [0, 1, 0o1003], "EPERM"),
+    *[
+        (name, [*before, flags, mode], answer)
+        for name, before in (("open", [1]), ("openat", [0, 1]))
+        for flags, mode, answer in (
+            (0o101, 0o1777, ALLOW),
+            (0o101, 0o4700, "EPERM"),
+            (0o1102, 0o2700, "EPERM"),
+            (0o20200002, 0o6700, "EPERM"),
+            (0o103, 0o700, "EPERM"),
+            (0o1, 0o6777, ALLOW),  # garbage: nothing is made
+        )
+    ],
+    *[
+        (name, [*before, mode], answer)
+        for name, before in (("creat", [1]), ("mknod", [1]), ("mknodat", [0, 1]))
+        for mode, answer in (
+            (0o100755, ALLOW),
+            (0o104755, "EPERM"),
+            (0o102755, "EPERM"),
+        )
+    ],
     ("truncate", [], ALLOW),
 ]
 
