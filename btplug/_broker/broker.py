@@ -7,6 +7,7 @@ within which limits, is the host's. Nothing it sends is believed.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from btplug.errors import Cut, NotAllowed, TooLarge, UsageError
 from btplug.message import Message, Peer, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from btplug._broker.hosts import Hosts
     from btplug._loop import HomeLoop
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MOST_CALLS = 64  # at once
 MOST_BODY = 64 * 1024 * 1024  # bytes of a message that is sent whole
 _MOST_BODIES = 256 * 1024 * 1024  # of all of them together
+_MOST_UNREAD = 512 * 1024 * 1024  # bytes of replies that the plugin has not read
 _GRACE = 0.5  # seconds for calls to let go of what they hold
 _MOST_REACHED = 1000  # hosts that are remembered
 
@@ -58,7 +60,7 @@ class Broker:
         self._threads = Threads(MOST_CALLS, "btplug broker")
         self._lock = threading.Lock()
         self._over = threading.Condition()
-        self._bodies = 0
+        self._bodies = self._unread = 0
 
     def take(self, frame: Frame) -> None:
         """Take a frame of the child's: a call, or what belongs to one.
@@ -129,7 +131,8 @@ class Broker:
         try:
             if ask.method in ("send", "receive"):
                 reply = self._send(transport, ask, message)
-                send_reply(flow, reply)
+                with self.unread(len(reply.body)):
+                    send_reply(flow, reply)
             else:
                 from btplug._broker import carriers
 
@@ -138,6 +141,28 @@ class Broker:
         finally:
             with self._lock:
                 self._bodies -= held
+
+    @contextmanager
+    def unread(self, length: int) -> Iterator[None]:
+        """Count a reply that is held until the plugin has read it.
+
+        Raises:
+            TooLarge: More are held than there is room for.
+        """
+        with self._lock:
+            if self._unread + length > _MOST_UNREAD:
+                raise TooLarge(
+                    f"found {self._unread + length:,} bytes of replies that the plugin "
+                    f"has not read, expected {_MOST_UNREAD:,} at most",
+                    fix="send fewer at once, or take it with stream",
+                    delivered=True,
+                )
+            self._unread += length
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._unread -= length
 
     def _send(self, transport: Transport, ask: Ask, message: Message) -> Reply:
         peer = self.admitted(ask.peer, transport)
@@ -204,6 +229,7 @@ def send_reply(flow: Flow, reply: Reply) -> None:
         flow.post(Kind.RETURN, packed(reply))
         return
     flow.post(Kind.RETURN, packed(replace(reply, body=b"")), more=True)
-    parts = [*cut(reply.body)]
-    for index, part in enumerate(parts, 1):
-        flow.send(Kind.CHUNK, part, more=index < len(parts))
+    left = len(reply.body)
+    for part in cut(reply.body):
+        left -= len(part)
+        flow.send(Kind.CHUNK, part, more=left > 0)

@@ -181,6 +181,7 @@ async def _tell(awaited: _Awaited, outcome: Outcome) -> None:
     )
     await awaited.send(Kind.OUTCOME, done, more=bool(body))
     if body:
-        parts = [*cut(body)]
-        for index, part in enumerate(parts, 1):
-            await awaited.send(Kind.CHUNK, part, more=index < len(parts))
+        left = len(body)
+        for part in cut(body):
+            left -= len(part)
+            await awaited.send(Kind.CHUNK, part, more=left > 0)

@@ -16,8 +16,9 @@ from lending import Lent, lent
 from test_http_stream import body_of
 
 from btplug import Message, Peer
+from btplug._broker import broker
 from btplug._broker.broker import MOST_BODY, MOST_CALLS
-from btplug._broker.parcels import Ask, Turn, packed
+from btplug._broker.parcels import Ask, Fault, Turn, packed, unpacker
 from btplug._confine.frames import LONGEST, WINDOW, BadFrame, Frame, Kind
 from btplug.errors import (
     NotAllowed,
@@ -488,6 +489,32 @@ def test_a_child_that_never_reads_a_long_reply_holds_little(http):
             assert made.port._held < 2 * MIB
         finally:
             made.close()
+
+
+def test_replies_that_nobody_reads_are_held_up_to_a_limit(http, monkeypatch):
+    monkeypatch.setattr(broker, "_MOST_UNREAD", 5 * MIB)
+    with Hostile(recording([], reply(bytes(2 * MIB)))) as there:
+        made = Lent({"http": http}, http.context.home)
+        try:
+            for number in (1, 2, 3):
+                made.channel.send(call(there.url, number=number))
+            ends = []
+            while len(ends) < 3:
+                frame = made.channel.receive()
+                if frame.kind != Kind.CHUNK:
+                    ends.append(frame)
+            (failed,) = [one for one in ends if one.kind == Kind.FAILURE]
+            error = unpacker(Fault)(failed.body).error()
+        finally:
+            made.close()
+
+    assert isinstance(error, TooLarge)
+    assert str(error) == (
+        "found 6,291,456 bytes of replies that the plugin has not read, expected "
+        "5,242,880 at most\n  fix:   send fewer at once, or take it with stream"
+    )
+    assert error.delivered is True
+    assert made.broker._unread == 0
 
 
 def test_a_child_that_goes_away_frees_what_it_asked_for(http):
