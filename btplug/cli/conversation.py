@@ -25,6 +25,7 @@ from btplug.errors import (
     PluginError,
     PluginExit,
     PluginFailed,
+    PluginTimeout,
     Terminated,
     TransportError,
     UsageError,
@@ -44,6 +45,7 @@ _ERRORS: dict[int, type[BtplugError]] = {
     2: UsageError,
     4: PluginError,
     5: TransportError,
+    7: PluginTimeout,
 }
 _LONGEST = 8 * 1024 * 1024  # bytes of a line of JSON; to check it takes 30 times that
 _DEEPEST = 512  # levels of it, as many as the plugin's side writes
@@ -255,13 +257,12 @@ class Conversation:
     def _error(self, told: object) -> BtplugError:
         found = told if isinstance(told, dict) else {}
         code = found.get("code")
-        error = _ERRORS.get(code if isinstance(code, int) else 1, PluginFailed)(
+        return _ERRORS.get(code if isinstance(code, int) else 1, PluginFailed)(
             text_of(found, "what") or f"{self._manifest.name} failed",
             where=text_of(found, "where") or None,
             fix=text_of(found, "fix") or None,
             plugin=self._manifest.name,
         )
-        return error
 
 
 class _Shown(click.ClickException):

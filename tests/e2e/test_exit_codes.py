@@ -195,6 +195,19 @@ def defect(tmp_path):
     return {"PYTHONPATH": str(tmp_path / "defect")}
 
 
+def test_7_is_for_a_time_limit_that_a_confined_plugin_meets_itself(
+    btplug, command, tmp_path
+):
+    """Of its loading both sides keep the time, and either may be first."""
+    execute = "from btplug.errors import PluginTimeout\nraise PluginTimeout('too slow')"
+    command("it", execute, where=tmp_path / "there")
+
+    done = btplug("--plugin-dir", "there", "run", "it")
+
+    assert done.returncode == 7
+    assert said(done) == "btplug: error: too slow"
+
+
 def test_70_is_for_a_defect_of_btplug_itself_and_says_how_to_report_it(btplug, defect):
     done = btplug("list", **defect)
 

@@ -108,9 +108,10 @@ def transport():
         yield transport
 
 
-def connected(url, seconds=10.0):
+def connected(url, seconds=10.0, source=None):
     host, port = url.removeprefix("http://").rsplit(":", 1)
-    return socket.create_connection((host.strip("[]"), int(port)), seconds)
+    place = host.strip("[]"), int(port)
+    return socket.create_connection(place, seconds, source)
 
 
 def talk(url, data, *, seconds=10.0, until_closed=False):
@@ -817,6 +818,30 @@ def test_replies_that_nobody_reads_have_no_more_than_the_memory(transport):
         _settled(lambda: _connections() == before + 1)
         for line in lines:
             line.close()
+
+
+def test_who_reads_least_is_given_up_and_nobody_else(transport):
+    """Many replies of one sender, each smaller than the one of somebody else."""
+
+    def large(request):
+        return Reply(status=200, body=b"x" * int(request.message.target[1:]))
+
+    limits = Limits(keep_alive=30, memory=80_000_000)
+    found = 0
+    with running(transport, of_bob(large, limits=limits)) as server:
+        before = _connections()
+        lines = [connected(server.url, source=("127.0.0.9", 0))]
+        lines += [connected(server.url) for _ in range(5)]
+        for line, size in zip(lines, [40, *[20] * 5], strict=True):
+            line.sendall(head("Content-Length: 0", first=f"GET /{size}000000 HTTP/1.1"))
+            assert line.recv(12) == b"HTTP/1.1 200"
+        _settled(lambda: _connections() < before + 2 * len(lines))
+        while found < 40_000_000 and (piece := lines[0].recv(1 << 20)):
+            found += len(piece)
+        for line in lines:
+            line.close()
+
+    assert found > 40_000_000
 
 
 def test_what_is_no_http_is_answered_and_not_warned_of(transport, caplog):

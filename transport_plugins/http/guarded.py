@@ -210,11 +210,19 @@ class Guarded(HttpToolsProtocol):
         self.slow.add(self)
         self._watch()
         if sum(map(_unread, self.slow)) > self.limits.memory:
-            max(self.slow, key=_unread).transport.abort()
+            self._give_one_up()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._unstick()
+
+    def _give_one_up(self) -> None:
+        """Cut the largest reply of the sender that reads least."""
+        senders: dict[str, list[Guarded]] = {}
+        for one in self.slow:
+            senders.setdefault(one._sender, []).append(one)
+        most = max(senders.values(), key=lambda them: sum(map(_unread, them)))
+        max(most, key=_unread).transport.abort()
 
     def _watch(self) -> None:
         seconds = self.limits.keep_alive
