@@ -142,7 +142,7 @@ with Hostile(script) as server, open_http() as transport:
         for _ in range(2):
             await engine.asend(peer, message, 5, "POST")
         (kept,) = engine._pool._rested
-        while not (reset and kept._look()):
+        while not (reset and kept._look(0)):
             time.sleep(0.001)  # the loop sees nothing of it
         kept.rested = time.monotonic()  # nor does who sends: it has looked just now
         return (await engine.asend(peer, message, 5, "POST")).status

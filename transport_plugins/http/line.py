@@ -80,7 +80,7 @@ class Line(Wire, asyncio.BufferedProtocol):
         # The loop has looked a moment ago: a look of our own costs as much as sending.
         if monotonic() - self.rested < _FRESH:
             return False
-        return self._look()
+        return self._look(0)
 
     def abort(self) -> None:
         """End it now; what was not sent yet is not sent."""

@@ -52,7 +52,7 @@ class Start(NamedTuple):
 
     place: Place
     headers: tuple[tuple[bytes, bytes], ...]
-    names: tuple[str, ...]
+    names: tuple[bytes, ...]
     parts: tuple[str, ...]
     end: str
     coded: bool
@@ -74,8 +74,8 @@ class Outgoing(NamedTuple):
     @property
     def headers(self) -> RawHeaders:
         """All headers, in order."""
-        names, values = (map(str.encode, x) for x in (self.start.names, self.values))
-        return [*self.start.headers, *zip(names, values, strict=True)]
+        values = map(str.encode, self.values)
+        return [*self.start.headers, *zip(self.start.names, values, strict=True)]
 
     def head(self) -> bytes:
         """Return request line and headers as bytes."""
@@ -183,12 +183,12 @@ def _start(
         headers.append((b"content-type", kind.strip(" \t").encode()))
     lines = [b"%b: %b" % pair for pair in headers]
     lines.insert(0, b"%b %b HTTP/1.1" % (str.encode(method), place.target))
-    names = (framing, *names) if framing else names
-    lines += [b"%b: \0" % str.encode(name) for name in names]
+    own = tuple(map(str.encode, (framing, *names) if framing else names))
+    lines += [b"%b: \0" % name for name in own]
     text = b"\r\n".join([*lines, b"\r\n"]).decode()
     *parts, end = text.split("\0")  # no line has a NUL of its own
     coded = "accept-encoding" in given
-    return Start(place, tuple(headers), names, tuple(parts), end, coded)
+    return Start(place, tuple(headers), own, tuple(parts), end, coded)
 
 
 class _BadName(Exception):

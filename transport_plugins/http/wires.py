@@ -33,23 +33,19 @@ _PIECE = 64 * 1024
 _WATCHED, _LEAST = 0.02, 0.001
 
 
-def readable(sock: Any, seconds: float = 0.0) -> bool:  # asyncio's stand-in too
-    """Tell whether something, if only the end, can be read within *seconds*."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
-    return bool(select.select([sock], [], [], seconds)[0])
+def looker(sock: socket.socket) -> Callable[[float], bool]:
+    """Return what tells whether something, if only the end, can be read from *sock*.
 
-
-def looker(sock: Any) -> Callable[[], bool]:
-    """Return what tells whether *sock* can be read now, made once for many looks."""
-    if not hasattr(select, "poll"):
-        return lambda: sock.fileno() < 0 or readable(sock)
+    It is made once for many looks, and waits so many seconds.
+    """
+    if not hasattr(select, "poll"):  # Windows
+        return lambda wait: (
+            sock.fileno() < 0 or bool(select.select([sock], [], [], wait)[0])
+        )
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     # Closed, its number may be somebody else's by now.
-    return lambda: sock.fileno() < 0 or bool(poll.poll(0))
+    return lambda wait: sock.fileno() < 0 or bool(poll.poll(wait * 1000))
 
 
 class Wire:
@@ -110,6 +106,7 @@ class SyncWire(Wire, httpcore.NetworkStream):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__()
         self._sock = sock
+        self._look = looker(sock)
         self._waiting: list[bytes] = []
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -124,7 +121,7 @@ class SyncWire(Wire, httpcore.NetworkStream):
 
     def _send(self, exchange: Exchange) -> None:
         try:
-            occupied = self.uses > 0 and readable(self._sock, self.doubt(exchange))
+            occupied = self.uses > 0 and self._look(self.doubt(exchange))
             pieces, self._waiting = self._waiting, []
             for piece in self.begin(exchange, occupied, pieces):
                 view = memoryview(piece)
@@ -175,7 +172,7 @@ class SyncWire(Wire, httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:  # httpcore's signature
         if info == "is_readable":
-            return not self._clean or readable(self._sock)
+            return not self._clean or self._look(0)
         return None
 
 
