@@ -201,7 +201,7 @@ with open_http() as transport:
     limit = max(map(int, os.listdir("/proc/self/fd"))) + 4
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     found = [one.reply.status for one in transport.send_many(peers[30:], message, limit=1)]
-    print(found == [200] * 10, transport.health().detail)
+    print(found == [200] * 10, transport.health().detail, flush=True)
     os._exit(0)
 """
 
