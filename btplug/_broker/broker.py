@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from btplug._broker.flow import Flow, Threads, cut
+from btplug._broker.flow import Flow, Threads, parted
 from btplug._broker.parcels import Ask, Fault, packed, unpacker
 from btplug._confine.frames import INLINE, BadFrame, Frame, Kind
 from btplug.errors import Cut, NotAllowed, TooLarge, UsageError
@@ -229,7 +229,5 @@ def send_reply(flow: Flow, reply: Reply) -> None:
         flow.post(Kind.RETURN, packed(reply))
         return
     flow.post(Kind.RETURN, packed(replace(reply, body=b"")), more=True)
-    left = len(reply.body)
-    for part in cut(reply.body):
-        left -= len(part)
-        flow.send(Kind.CHUNK, part, more=left > 0)
+    for part, more in parted(reply.body):
+        flow.send(Kind.CHUNK, part, more=more)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from btplug._broker.flow import Flow, cut
+from btplug._broker.flow import Flow, cut, parted
 from btplug._broker.parcels import Ask, Done, Turn, packed, unpacker
 from btplug._confine.frames import INLINE, Frame, Kind
 from btplug.errors import TooLarge
@@ -181,7 +181,5 @@ async def _tell(awaited: _Awaited, outcome: Outcome) -> None:
     )
     await awaited.send(Kind.OUTCOME, done, more=bool(body))
     if body:
-        left = len(body)
-        for part in cut(body):
-            left -= len(part)
-            await awaited.send(Kind.CHUNK, part, more=left > 0)
+        for part, more in parted(body):
+            await awaited.send(Kind.CHUNK, part, more=more)

@@ -146,6 +146,14 @@ class Flow:
         self._post(Frame(kind, body, self.number, more))
 
 
+def parted(body: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield the parts of a whole body as they are sent, and whether more follow."""
+    left = len(body)
+    for part in cut(body):
+        left -= len(part)
+        yield part, left > 0
+
+
 def cut(body: bytes | bytearray | memoryview) -> Iterator[bytes]:
     """Yield *body* in parts that fit into a frame each; at least one."""
     view = memoryview(body)

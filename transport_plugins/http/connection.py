@@ -10,7 +10,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from .flow import SourceFailed, Stale
+from .flow import SourceFailed, Stale, shut_down
 from .reading import Reading
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Connection(Reading):
 
     def cut(self) -> None:
         """End it, and the exchange that uses it."""
-        self._fail(ConnectionError("the transport was shut down"))
+        self._fail(shut_down())
 
     # -- sending
 

@@ -27,6 +27,11 @@ class Garbled(Exception):
     """What came breaks the rules of HTTP; the text says which."""
 
 
+def shut_down() -> ConnectionError:
+    """Return what ends all exchanges at the end of the transport."""
+    return ConnectionError("the transport was shut down")
+
+
 # Which exchange a connection works for: httpcore has no way to pass that down.
 CURRENT: ContextVar[Exchange] = ContextVar("btplug http exchange")
 

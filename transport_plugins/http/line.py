@@ -137,7 +137,7 @@ class Line(Wire, asyncio.BufferedProtocol):
         """Send what the system takes of many parts at once; return how many bytes.
 
         asyncio has no call for that before Python 3.12, and a call for each part wakes
-        the peer for each. What it could not send is left to it, errors too.
+        the peer for each. What the system does not take is left to it.
         """
         if not _VECTORS or self._ciphered or self.transport.get_write_buffer_size():
             return 0

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from .connection import Connection
+from .flow import shut_down
 from .heads import Heads
 from .outbox import Outbox
 from .reach import ask, numeric, reach
@@ -160,7 +161,7 @@ class Pool:
                 await self._secure(connection, exchange, host)
             if self._closed:
                 connection.abort()
-                raise _shut_down()
+                raise shut_down()
         except BaseException:
             self._freed()
             raise
@@ -182,7 +183,7 @@ class Pool:
                     self._next()  # whoever gave it the place gave it in vain
                 raise
         if self._closed:
-            raise _shut_down()
+            raise shut_down()
         self.count += 1
 
     def _evict(self) -> None:
@@ -270,10 +271,6 @@ class Pool:
         if made is None:
             raise ConnectionResetError("the connection ended")
         connection.use(made)
-
-
-def _shut_down() -> OSError:
-    return ConnectionError("the transport was shut down")
 
 
 def _memory() -> int:

@@ -91,10 +91,10 @@ class Wire:
             Stale: It is a kept connection that cannot be used again.
         """
         self.uses += 1
-        if self.uses > 1 and (exchange.fresh or not self._clean or occupied):
-            self._clean = False  # or it would be kept, and be the first to be tried
+        # Refused, too: else it would be kept, and be the first to be tried again.
+        clean, self._clean = self._clean, False
+        if self.uses > 1 and (exchange.fresh or not clean or occupied):
             raise Stale
-        self._clean = False
         size = sum(map(len, pieces))
         exchange.sending(self, size)
         return pieces if size > _PIECE else [b"".join(pieces)]
