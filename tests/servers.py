@@ -134,11 +134,11 @@ CASES = {
     ),
     "S08 two Content-Lengths": Case(
         then_close(HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok"),
-        "bad-reply", "found (two Content-Length headers, expected one|headers that break .*)", OWNER,
+        "bad-reply", "found headers that break .*", OWNER,
     ),
     "S08 two Content-Lengths that agree": Case(
         then_close(HEAD + b"Content-Length: 2\r\ncontent-length: 2\r\n\r\nok"),
-        "bad-reply", "found (two Content-Length headers, expected one|headers that break .*)", OWNER,
+        "bad-reply", "found headers that break .*", OWNER,
     ),
     "S08 negative Content-Length": Case(
         then_close(HEAD + b"Content-Length: -2\r\n\r\nok"),

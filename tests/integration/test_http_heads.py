@@ -78,8 +78,22 @@ def test_the_same_head_for_head_and_for_get(form):
         for _ in range(3):
             assert form.receive(server.url).body == b"ok"
             assert form.send(server.url, method="HEAD").body == b""
-        # A body that comes nevertheless is not taken for the next reply.
-        assert len(server.lines) == (3 if form.kind == "async" else 1)
+        assert len(server.lines) == 1
+
+
+@pytest.mark.parametrize("end", [b"Connection: close\r\n", b""])
+def test_a_head_reply_ends_the_connection_where_it_says_so_or_brings_a_body(form, end):
+    head, body = OK[:-2], OK[-2:]
+    answer = head.replace(b"\r\n\r\n", b"\r\n" + end + b"\r\n")
+
+    def script(line):
+        while line.request():
+            line.send(answer if end else answer + body)
+
+    with Hostile(script) as server:
+        for _ in range(3):
+            assert form.send(server.url, method="HEAD").body == b""
+        assert len(server.lines) == 3
 
 
 def test_a_head_after_100_continue_is_its_own(form):

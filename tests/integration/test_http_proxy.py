@@ -14,6 +14,7 @@ from hostile_server import (
     recording,
     reply,
 )
+from test_http_tls import authority, good
 
 from btplug import (
     Context,
@@ -21,9 +22,10 @@ from btplug import (
     Peer,
     TransportPluginRegistry,
 )
-from btplug.errors import Refused
+from btplug.errors import BadReply, Late, Refused
 
 form, open_form = hostile_server.form, hostile_server.open_form
+__all__ = ["authority", "good"]  # fixtures
 
 
 def test_a_configured_proxy_is_used_for_http(open_form):
@@ -52,6 +54,85 @@ def test_a_proxy_that_refuses_a_tunnel_is_named(open_form):
     assert caught.value.delivered is False
 
 
+def test_a_tunnel_is_made_once_and_what_is_in_it_the_proxy_cannot_read(
+    open_form, authority, good
+):
+    asked, seen = [], []
+
+    def script(line):
+        asked.append(line.request())
+        line.send(b"HTTP/1.0 200 Connection established\r\nVia: x\r\n\r\n")
+        line.sock = good.wrap_socket(line.sock, server_side=True)
+        recording(seen)(line)
+
+    config = {"proxy_auth": "me:pa55", "ca_file": authority.file}
+    with Hostile(script) as proxy, open_form(proxy=proxy.url, **config) as form:
+        for _ in range(3):
+            assert form.send("https://localhost/a?b", b"x").ok
+        assert form.send("https://localhost:99/", b"x").ok
+
+    assert [one.partition(b"\r\n")[0] for one in asked] == [
+        b"CONNECT localhost:443 HTTP/1.1",
+        b"CONNECT localhost:99 HTTP/1.1",
+    ]
+    assert b"\r\nHost: localhost:443\r\n" in asked[0]
+    assert b"Proxy-Authorization: Basic bWU6cGE1NQ==\r\n" in asked[0]
+    assert len(seen) == 4
+    assert seen[0].startswith(b"POST /a?b HTTP/1.1\r\nhost: localhost\r\n")
+    assert not any(b"authorization" in one.lower() for one in seen)
+
+
+PROXIES = {
+    "hangs": (lambda line: None, Late, "waited 0.5 s for a connection to "),
+    "closes": (lambda line: None, Refused, "no connection to the proxy 127.0.0.1:"),
+    "sends no end": (
+        lambda line: line.drip(b"HTTP/1.1 200 OK\r\nX: y", 0.01),
+        Late, "waited 0.5 s for a connection to "),
+    "sends too much": (
+        lambda line: line.send(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000),
+        Refused, "the proxy refused: found headers and no end"),
+    "is no proxy": (
+        lambda line: line.send(b"220 mail.test\r\n\r\n"),
+        Refused, "no connection to the proxy 127.0.0.1:"),
+    "wants a password": (
+        lambda line: line.send(reply(b"", status="407 Proxy Authentication Required")),
+        Refused, "the proxy refused: 407 Proxy Authentication Required"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_proxy_that_makes_no_tunnel_is_an_error(open_form, name):
+    answer, kind, what = PROXIES[name]
+
+    def script(line):
+        line.request()
+        answer(line)
+        while name != "closes" and line.sock.recv(1000):
+            pass  # until the client has gone
+
+    with (
+        Hostile(script) as proxy,
+        open_form(proxy=proxy.url) as form,
+    ):
+        limit = 0.5 if kind is Late else 20
+        with pytest.raises(kind) as caught:
+            form.send("https://neuron.test/", b"x", timeout=limit)
+
+    assert caught.value.what.startswith(what)
+    assert caught.value.delivered is False
+
+
+def test_a_peer_behind_a_proxy_has_the_same_limits(open_form):
+    with (
+        Hostile(
+            answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok")
+        ) as proxy,
+        open_form(proxy=proxy.url) as form,
+        pytest.raises(BadReply, match="found headers that break the rules of HTTP"),
+    ):
+        form.send("http://neuron.test/", b"x")
+
+
 def test_many_messages_go_through_a_proxy_at_once():
     together = threading.Barrier(20)
 
@@ -72,6 +153,8 @@ def test_many_messages_go_through_a_proxy_at_once():
     [
         ("proxy", "http://me:pa55@proxy:1", "expected it in proxy_auth"),
         ("proxy", "socks5://proxy:1", "expected http://host:port"),
+        ("proxy", "http://", "expected http://host:port"),
+        ("proxy", "http://proxy:x", "expected http://host:port"),
         ("timeout", "0", "timeout is 0"),
         ("max_body", "-1", "max_body is -1"),
         ("keep_alive", "-1", "keep_alive is -1"),

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from .flow import SourceFailed, Stale, shut_down
-from .reading import Reading
+from .line import Line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .watch import Watch
 
 
-class Connection(Reading):
+class Connection(Line):
     """A connection to one peer, used by one exchange at a time."""
 
     __slots__ = ("_done", "_letter", "_outbox", "_watch")
@@ -201,8 +201,7 @@ class Connection(Reading):
         if exc is not None:
             self._broke(exc)
         self._ended(None)
-        # It holds this connection, which would live on until the garbage is collected.
-        del self._parser
+        self.let_go()
 
     def _broke(self, exc: Exception) -> None:
         if self._exchange is not None and not self._unsent():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-from .library import h11, httpcore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -27,25 +24,13 @@ class Garbled(Exception):
     """What came breaks the rules of HTTP; the text says which."""
 
 
+class ProxyRefused(Exception):
+    """A proxy makes no tunnel; the text is the status it answered."""
+
+
 def shut_down() -> ConnectionError:
     """Return what ends all exchanges at the end of the transport."""
     return ConnectionError("the transport was shut down")
-
-
-# Which exchange a connection works for: httpcore has no way to pass that down.
-CURRENT: ContextVar[Exchange] = ContextVar("btplug http exchange")
-
-# All that connections and parsers raise. h11 itself, because httpcore passes some on.
-FOREIGN = (
-    OSError,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
-    h11.ProtocolError,
-    Garbled,
-)
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
@@ -75,15 +60,10 @@ async def carry(once: Callable[[Exchange], Awaitable[T]], exchange: Exchange) ->
             return await once(exchange)
         except Stale:
             exchange.restart()
-        except FOREIGN as exc:
+        except (OSError, Garbled, ProxyRefused) as exc:
             from .trouble import error_of
 
-            error = error_of(
-                exchange,
-                exc,
-                late=isinstance(exc, httpcore.TimeoutException),
-                proxy=isinstance(exc, httpcore.ProxyError),
-            )
+            error = error_of(exchange, exc)
             if not exchange.may_repeat(error):
                 raise error from exc
             exchange.restart()

@@ -11,11 +11,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import h11
     import httpcore
     import httpx
 elif find_spec("httpx2") is not None:
-    import h11
     import httpcore2 as httpcore
     import httpx2 as httpx
 else:
@@ -25,11 +23,10 @@ else:
     if _hidden:
         sys.modules["httpx._main"] = None
     try:
-        import h11
         import httpcore
         import httpx
     finally:
         if _hidden:
             sys.modules.pop("httpx._main", None)
 
-__all__ = ["h11", "httpcore", "httpx"]
+__all__ = ["httpcore", "httpx"]

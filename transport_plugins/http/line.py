@@ -10,7 +10,8 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from .wires import Wire, looker
+from .reading import Reading
+from .wires import QUIET, looker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,33 +19,32 @@ if TYPE_CHECKING:
     from btplug.message import Buffer
 
     from .exchange import Exchange
+    from .heads import Heads
 
 _FRESH = 0.001  # seconds
 # Bytes handed to asyncio at once: it moves all it holds for every bit that leaves.
 _PIECE = 256 * 1024
 _PARTS = 64  # sent by one call; a system takes 1,024
-# A program may have SIGPIPE end it.
-_QUIET = getattr(socket, "MSG_NOSIGNAL", 0)
 _VECTORS = hasattr(socket.socket, "sendmsg")
 
 
-class Line(Wire, asyncio.BufferedProtocol):
-    """What of a connection has nothing to do with HTTP.
+class Line(Reading, asyncio.BufferedProtocol):
+    """A connection of the async form, as asyncio sees it.
 
     Attributes:
         lost: It has ended, or is about to.
     """
 
     __slots__ = (
-        "__weakref__", "_ciphered", "_full", "_held", "_look", "_loop", "_sock",
-        "_space", "_wake", "lost", "transport",
+        "__weakref__", "_ciphered", "_full", "_held", "_look", "_loop", "_paused",
+        "_sock", "_space", "_wake", "lost", "transport",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, space: memoryview) -> None:
-        super().__init__()
+    def __init__(self, sock: socket.socket, space: memoryview, heads: Heads) -> None:
+        super().__init__(heads)
         self._sock, self._ciphered = sock, False
         self._look = looker(sock)
-        self.lost = self._full = False
+        self.lost = self._full = self._paused = False
         self._held = 0  # bytes of a part of a message that wait to be written
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
@@ -52,7 +52,13 @@ class Line(Wire, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # asyncio's own allocates 256 KiB for every read.
-        return self._space
+        return self._room or self._space
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._room is not None:
+            self.filled(self._room, nbytes)
+        else:
+            self.received(bytes(self._space[:nbytes]))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.use(cast("asyncio.Transport", transport))
@@ -65,6 +71,17 @@ class Line(Wire, asyncio.BufferedProtocol):
         self._ciphered = transport.get_extra_info("ssl_object") is not None
         # What comes before anything was asked is looked at then.
         transport.pause_reading()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on: what was read has been taken."""
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         self._full = True
@@ -83,7 +100,6 @@ class Line(Wire, asyncio.BufferedProtocol):
         return self._look(0)
 
     def abort(self) -> None:
-        """End it now; what was not sent yet is not sent."""
         self.lost = True
         self.transport.abort()
 
@@ -96,7 +112,7 @@ class Line(Wire, asyncio.BufferedProtocol):
         sent = 0
         if not self._ciphered:
             try:
-                sent = self._sock.send(data, _QUIET)
+                sent = self._sock.send(data, QUIET)
             except BlockingIOError:
                 pass
             except OSError as exc:
@@ -142,7 +158,7 @@ class Line(Wire, asyncio.BufferedProtocol):
         if not _VECTORS or self._ciphered or self.transport.get_write_buffer_size():
             return 0
         try:
-            sent = size = self._sock.sendmsg([*islice(left, _PARTS)], (), _QUIET)
+            sent = size = self._sock.sendmsg([*islice(left, _PARTS)], (), QUIET)
         except BlockingIOError:
             return 0
         except OSError as exc:

@@ -1,7 +1,8 @@
-"""What of a connection reads a reply: by a parser, and long bodies by itself."""
+"""How a connection reads a reply: by a parser, and long bodies by itself; no I/O."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httptools
@@ -9,11 +10,9 @@ import httptools
 from btplug.errors import TransportError
 
 from .flow import Garbled
-from .line import Line
+from .wires import Wire
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from .exchange import Exchange
     from .heads import Heads
     from .incoming import Incoming
@@ -21,26 +20,53 @@ if TYPE_CHECKING:
     from .streaming import Sink
 
 
-class Reading(Line):
-    """A line on which one reply at a time is read, for the exchange that expects it."""
+class Reading(Wire):
+    """A connection that reads one reply at a time, for the exchange that expects it.
+
+    Both forms read like this; what they do each in their way stands first.
+    """
 
     __slots__ = (
         "_complete", "_exchange", "_failed", "_headers", "_heads", "_incoming",
-        "_parser", "_paused", "_read", "_room", "_sink", "_stays", "_unseen",
+        "_parser", "_read", "_room", "_sink", "_stays", "_unseen",
     )  # fmt: skip
 
-    def __init__(self, sock: socket, space: memoryview, heads: Heads) -> None:
-        super().__init__(sock, space)
+    def __init__(self, heads: Heads) -> None:
+        super().__init__()
         self._heads, self._read = heads, False
         self._exchange: Exchange | None = None
         self._incoming: Incoming | None = None
         self._headers: RawHeaders = []
         self._parser = httptools.HttpResponseParser(self)
         self._failed: Exception | None = None
-        self._complete = self._stays = self._paused = False
+        self._complete = self._stays = False
         self._sink: Sink | None = None
         self._room: memoryview | None = None  # for the rest of a body
         self._unseen = 0
+
+    def _fail(self, exc: Exception) -> None:
+        """End the exchange by *exc*, and the connection."""
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """Note that the reply is complete."""
+        raise NotImplementedError
+
+    def _pause(self) -> None:
+        """Read no more until what was read has been taken."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """End it now; what was not sent yet is not sent."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Forget the parser, at the end of the connection.
+
+        It holds the connection, which would live on until the garbage is collected.
+        """
+        with suppress(AttributeError):
+            del self._parser
 
     def expect(self, exchange: Exchange, sink: Sink | None) -> None:
         """Read the reply to *exchange*, its body into *sink*, if there is one."""
@@ -48,34 +74,14 @@ class Reading(Line):
         self._complete, self._unseen, self._read = False, 0, False
         self._exchange, self._sink = exchange, sink
 
-    def _fail(self, exc: Exception) -> None:
-        """End the exchange by *exc*, and the line."""
-        raise NotImplementedError
-
-    def _finish(self) -> None:
-        """Note that the reply is complete."""
-        raise NotImplementedError
-
-    def resume(self) -> None:
-        """Read on: what was read has been taken."""
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._room or self._space
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._room is not None:
-            self._filled(self._room, nbytes)
-            return
-        data = bytes(self._space[:nbytes])
+    def received(self, data: bytes) -> None:
+        """Take what was read where there is no room for it."""
         exchange, incoming = self._exchange, self._incoming_or_none()
         if exchange is None or self._complete:
             self._clean = False
             self.abort()  # bytes that nobody asked for
             return
-        before = -1 if incoming is None else incoming.size
+        before, size = -1 if incoming is None else incoming.size, len(data)
         try:
             exchange.came(data)
             if incoming is None and (rest := self._seen(exchange, data)) is not None:
@@ -92,7 +98,7 @@ class Reading(Line):
                 return
             exchange.step()
             exchange.reading()
-            self._check_silence(exchange, before, nbytes)
+            self._check_silence(exchange, before, size)
             if self._incoming is not None and self._sink is None:
                 self._room = self._incoming.room()
         except TransportError as exc:
@@ -123,8 +129,8 @@ class Reading(Line):
         if incoming.size == length:
             self._whole()
 
-    def _filled(self, room: memoryview, size: int) -> None:
-        """Note that so much of a body was read to where it belongs."""
+    def filled(self, room: memoryview, size: int) -> None:
+        """Note that so much of a body was read into its *room*."""
         exchange, incoming = self._exchange, self._incoming
         assert exchange is not None
         assert incoming is not None
@@ -182,17 +188,17 @@ class Reading(Line):
         if self._sink is not None:
             self._sink.begin()
         if self._exchange.out.method == "HEAD":
-            # The parser waits for a body that will not come.
-            self._stays = False
+            self._stays = self._parser.should_keep_alive()
+            # This one waits for a body that will not come.
+            self._parser = httptools.HttpResponseParser(self)
             self._finish()
 
     def on_body(self, body: bytes) -> None:
         if self._incoming is not None and not (self._failed or self._complete):
             if self._sink is not None:
                 self._incoming.size += len(body)
-                if self._sink.put(body) and not self._paused:
-                    self._paused = True
-                    self.transport.pause_reading()
+                if self._sink.put(body):
+                    self._pause()
                 return
             try:
                 self._incoming.take(body)

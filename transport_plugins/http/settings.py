@@ -69,5 +69,15 @@ class HTTPConfig:
             raise ValueError(f"ca_file is {self.ca_file!r}, expected a file")
         if "@" in self.proxy:
             raise ValueError("proxy holds a password, expected it in proxy_auth")
-        if self.proxy and not self.proxy.startswith("http://"):
+        if self.proxy and not _is_url(self.proxy):
             raise ValueError(f"proxy is {self.proxy!r}, expected http://host:port")
+
+
+def _is_url(text: str) -> bool:
+    from btplug.errors import UsageError
+    from btplug.network import parse_url
+
+    try:
+        return parse_url(text).startswith("http://")
+    except UsageError:
+        return False

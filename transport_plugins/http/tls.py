@@ -37,9 +37,6 @@ class Trust:
         self._context: ssl.SSLContext | None = None
         self._lock = threading.Lock()
 
-    def set_alpn_protocols(self, protocols: list[str]) -> None:
-        """Take what httpcore sets for each connection: `context` has set it."""
-
     def context(self) -> ssl.SSLContext:
         """Return the context.
 
@@ -87,7 +84,7 @@ def explain(exc: Exception, cause: OSError | None, host: str) -> tuple[str, str]
             "write http:// in the URL if that is right",
         )
     if isinstance(cause, (ssl.SSLEOFError, ConnectionError)):
-        reason = reason or str(cause.strerror)
+        reason = reason or str(cause.strerror or cause)
         return f"{host} ended the TLS handshake ({reason})", "check the peer's TLS"
     return (
         f"no TLS with {host} ({reason or cause or exc})",

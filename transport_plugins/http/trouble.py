@@ -7,10 +7,11 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from btplug.errors import BadReply, Cut, Late, Refused, TooLarge, TransportError
+from btplug.errors import BadReply, Cut, Late, Refused, TransportError
 from btplug.logs import escape
 
 from .exchange import BEFORE
+from .flow import ProxyRefused
 from .tls import explain
 
 if TYPE_CHECKING:
@@ -31,21 +32,14 @@ _OWNER = "report it to the owner of the peer"
 _RAISE = "raise the limit: timeout=, --timeout or btplug config set http.timeout N"
 
 
-def error_of(
-    exchange: Exchange, exc: Exception, *, late: bool, proxy: bool
-) -> TransportError:
-    """Make our error.
-
-    Args:
-        late: *exc* is a library's own form of a passed time limit.
-        proxy: *exc* is the refusal of a proxy.
-    """
+def error_of(exchange: Exchange, exc: Exception) -> TransportError:
+    """Make our error of what ended *exchange*."""
     cause = _cause(exc)
     # The system has a timeout of its own, with a number, which is not our limit.
-    if late or (isinstance(cause, TimeoutError) and cause.errno is None):
+    if isinstance(cause, TimeoutError) and cause.errno is None:
         what = f"waited {exchange.seconds:g} s for {_progress(exchange)}"
         return _made(exchange, Late, what)
-    if proxy:
+    if isinstance(exc, ProxyRefused):
         what = f"the proxy refused: {escape(str(exc)[:80])}"
         return Refused(
             what,
@@ -115,13 +109,6 @@ def _unreached(
 
 def _garbled(exchange: Exchange, exc: Exception) -> TransportError:
     came, reason = bytes(exchange.head[:80]), escape(str(exc)[:120])
-    # How h11 says that it holds no more of something that does not end.
-    if getattr(exc.__context__, "error_status_hint", 0) == 431:
-        return TooLarge(
-            "found trailers or chunk extensions and no end",
-            where=exchange.out.place.shown,
-            fix=_OWNER,
-        )
     if came[:2] in (b"\x15\x03", b"\x16\x03"):
         what, fix = "found TLS, expected plain HTTP", "write https:// in the URL"
     elif exchange.phase == "body":

@@ -1,55 +1,47 @@
-"""Connections under a deadline: sockets and TLS; no policy.
-
-httpcore asks its network backend for streams; these take the time that is left from
-the exchange they work for, operation by operation, where httpcore's own would give
-each read the whole limit again.
-"""
+"""When a connection may be used, and whether it has been closed meanwhile."""
 
 from __future__ import annotations
 
 import select
 import socket
-import threading
-from contextlib import suppress
-from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, cast
+from time import monotonic
+from typing import TYPE_CHECKING
 
-from .flow import CURRENT, Stale, finish
-from .library import httpcore
-from .reach import ask, numeric, reach
+from .flow import Stale
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable
-
-    from btplug.network import Allow
+    from collections.abc import Callable
 
     from .exchange import Exchange
-    from .reach import Address, Found
-    from .tls import Trust
 
+# A program may have SIGPIPE end it.
+QUIET = getattr(socket, "MSG_NOSIGNAL", 0)
 _PIECE = 64 * 1024
 # Seconds from a reply on, and at least, in which the peer's closing is awaited.
 _WATCHED, _LEAST = 0.02, 0.001
 
 
-def looker(sock: socket.socket) -> Callable[[float], bool]:
+def looker(sock: socket.socket, *, full: bool = False) -> Callable[[float], bool]:
     """Return what tells whether something, if only the end, can be read from *sock*.
 
     It is made once for many looks, and waits so many seconds.
+
+    Args:
+        full: *sock* takes no more; that it does again is awaited, too.
     """
     if not hasattr(select, "poll"):  # Windows
+        writing = [sock] if full else []
         return lambda wait: (
-            sock.fileno() < 0 or bool(select.select([sock], [], [], wait)[0])
+            sock.fileno() < 0 or any(select.select([sock], writing, [], wait))
         )
     poll = select.poll()
-    poll.register(sock, select.POLLIN)
+    poll.register(sock, select.POLLIN | (select.POLLOUT if full else 0))
     # Closed, its number may be somebody else's by now.
     return lambda wait: sock.fileno() < 0 or bool(poll.poll(wait * 1000))
 
 
 class Wire:
-    """What the sync and the async stream have in common.
+    """What connections of the sync and the async form have in common.
 
     Attributes:
         uses: How many exchanges have used this connection.
@@ -98,127 +90,3 @@ class Wire:
         size = sum(map(len, pieces))
         exchange.sending(self, size)
         return pieces if size > _PIECE else [b"".join(pieces)]
-
-
-class SyncWire(Wire, httpcore.NetworkStream):
-    """A socket."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__()
-        self._sock = sock
-        self._look = looker(sock)
-        self._waiting: list[bytes] = []
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        exchange = CURRENT.get()
-        if self._waiting:
-            self._send(exchange)
-        exchange.reading()
-        self._sock.settimeout(exchange.left())
-        data = self._sock.recv(max_bytes)
-        exchange.came(data)
-        return data
-
-    def _send(self, exchange: Exchange) -> None:
-        try:
-            occupied = self.uses > 0 and self._look(self.doubt(exchange))
-            pieces, self._waiting = self._waiting, []
-            for piece in self.begin(exchange, occupied, pieces):
-                view = memoryview(piece)
-                while view:
-                    self._sock.settimeout(exchange.left())
-                    sent = self._sock.send(view[:_PIECE])
-                    exchange.sent += sent
-                    view = view[sent:]
-        except TimeoutError:
-            raise
-        except OSError as exc:
-            # A server may refuse a message halfway, with a reply that can be read.
-            exchange.broken = exc
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # Kept until a reply is asked for: one packet, not two.
-        if buffer:
-            self._waiting.append(buffer)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            # Wakes a thread that waits for this socket.
-            self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> SyncWire:
-        exchange = CURRENT.get()
-        exchange.securing(server_hostname or "")
-        # httpcore leaves a connection open that fails here.
-        try:
-            context = cast("Trust", ssl_context).context()
-            self._sock.settimeout(exchange.left())
-            self._sock = sock = context.wrap_socket(
-                self._sock,
-                server_hostname=server_hostname,
-                do_handshake_on_connect=False,
-            )
-            sock.do_handshake()
-        except BaseException:
-            self.close()
-            raise
-        return SyncWire(sock)
-
-    def get_extra_info(self, info: str) -> Any:  # httpcore's signature
-        if info == "is_readable":
-            return not self._clean or self._look(0)
-        return None
-
-
-class SyncBackend(httpcore.NetworkBackend):
-    """Connects; see IO."""
-
-    def __init__(self, allow: Allow | None) -> None:
-        self.allow = allow
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> SyncWire:
-        return finish(reach(self, CURRENT.get(), host, port))
-
-    def sleep(self, seconds: float) -> None:
-        sleep(seconds)
-
-    async def look_up(self, host: str, port: int, left: float) -> list[Address]:
-        if found := numeric(host, port):
-            return found
-        answers: list[Found] = []
-        done = threading.Event()
-
-        def answered(answer: Found) -> None:
-            answers.append(answer)
-            done.set()
-
-        ask(host, port, answered)
-        if not done.wait(left):
-            raise TimeoutError
-        if isinstance(answers[0], OSError):
-            raise answers[0]
-        return answers[0]
-
-    async def dial(self, address: Address, left: float) -> SyncWire:
-        sock = socket.socket(address[0], socket.SOCK_STREAM)
-        try:
-            sock.settimeout(left)
-            sock.connect(address[1])
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except BaseException:
-            sock.close()
-            raise
-        return SyncWire(sock)
