@@ -10,7 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakSet
 
 from btplug._peers import Peers, Turns
 from btplug._retry import TRIES, pause
@@ -37,7 +38,9 @@ _GRACE = 0.25
 # Where neither the peer nor the whole has a limit: what a peer may have us wait.
 _PATIENCE = 12.0  # seconds
 _NEVER = float("inf")
-_MOST_HELD = 256 * 1024 * 1024  # bytes of replies that wait to be read
+# Bytes of replies that wait to be read, of all fan-outs under way together.
+_MOST_HELD = 256 * 1024 * 1024
+_SHARE = 1024 * 1024  # what each may hold, however many there are
 
 
 class Fanout:
@@ -46,6 +49,8 @@ class Fanout:
     A pool of workers and one timer for all limits: a task and a timer for each peer
     would cost more than the message.
     """
+
+    _under_way: ClassVar[WeakSet[Fanout]] = WeakSet()  # who has workers
 
     def __init__(
         self,
@@ -75,7 +80,8 @@ class Fanout:
         self._peers = Turns(peers)
         self.later = isinstance(peers, AsyncIterable)  # so they need their own loop
         self._done: deque[Outcome] = deque()
-        self._held = 0  # bytes of them
+        # Bytes of them and of the last batch; of that batch alone.
+        self._held = self._given = 0
         self._ends: dict[asyncio.Task[None], float] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._wake: asyncio.Future[None] | None = None
@@ -89,12 +95,16 @@ class Fanout:
         """Return what has completed, at least one; nothing when all have."""
         if not self._started:
             self._start()
+        # Whoever asks for more has read what he was given.
+        self._held -= self._given
+        self._given = 0
+        self._room.set()
         while not self._done and self._workers:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
         found = [*self._done]
         self._done.clear()
-        self._held = 0
+        self._given = self._held
         self._room.set()
         if not found and self._error is not None:
             error, self._error = self._error, None
@@ -122,6 +132,7 @@ class Fanout:
         self._loop = asyncio.get_running_loop()
         if self._deadline is not None:
             self._until = monotonic() + self._deadline
+        self._under_way.add(self)
         self._spawn()
         self._sweep()
 
@@ -140,8 +151,10 @@ class Fanout:
             error = RuntimeError("the iterable of peers was cancelled, by itself")
         # Only that raises here; who has a turn already keeps it.
         self._error = self._error or error
-        if not self._workers and self._timer is not None:
-            self._timer.cancel()
+        if not self._workers:
+            self._under_way.discard(self)
+            if self._timer is not None:
+                self._timer.cancel()
         self._notify()
 
     def _notify(self) -> None:
@@ -162,7 +175,7 @@ class Fanout:
         assert me is not None
         while True:
             # Whoever reads slowly must not be sent more than memory holds.
-            while len(self._done) >= self._limit or self._held > _MOST_HELD:
+            while len(self._done) >= self._limit or self._full():
                 self._room.clear()
                 await self._room.wait()
             turn = self._peers.next() or await self._peers.later()
@@ -175,6 +188,14 @@ class Fanout:
             self._done.append(outcome)
             self._held += len(outcome.reply.body) if outcome.reply else 0
             self._notify()
+
+    def _full(self) -> bool:
+        """Tell whether it holds its share of what may be held.
+
+        Each has one: who waited for another's reader might wait for himself.
+        """
+        # Looked at for every turn, and the first is enough for most.
+        return self._held > _SHARE and self._held > _MOST_HELD // len(self._under_way)
 
     async def _turn(self, me: asyncio.Task[None], index: int, peer: Peer) -> Outcome:
         began = monotonic()
