@@ -118,6 +118,21 @@ def test_keep_alive_0_keeps_no_connection(open_form):
             b"2\r\nok\r\n0\r\n\r\n" + reply(b"not yours"),
             id="a second reply after chunks",
         ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nok\r\n0\r\n\r\njunk 0\r\n\r\n",
+            id="junk after chunks that ends like them",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n0\r\n\r\n",
+            id="half a reply after chunks that ends like them",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+            b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            id="another protocol after chunks",
+        ),
     ],
 )
 def test_bytes_that_nobody_asked_for_never_become_the_next_reply(form, first):

@@ -199,7 +199,7 @@ registry.shut_down()
 context.close()
 for name in ("asyncio", "rich", "pygments", "httpx._main", "msgspec"):
     assert name not in sys.modules, name
-assert not [n for n in first if n.endswith((".exchange", ".awires", ".trouble"))]
+assert not [n for n in first if n.endswith((".exchange", ".pool", ".trouble"))]
 import httpx
 assert httpx.Client and httpx.main
 """

@@ -1,4 +1,4 @@
-"""The sync form: httpx's pool of connections, and what each of them does.
+"""The sync form: httpcore's pool, and connections of our own in it.
 
 httpcore's own connection reads replies by a parser in Python, which takes longer than
 the way to the peer and back, and gives each read the whole limit again.
@@ -91,7 +91,7 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
         self._sock: socket.socket | None = None
         self._look: Callable[[float], bool]
         self._closed = False
-        self._failure: Exception | None = None
+        self._broken: OSError | None = None  # why a message could not be sent whole
 
     # -- for the pool
 
@@ -142,9 +142,6 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
     def has_expired(self) -> bool:
         return self.is_idle() and monotonic() - self.rested > self._expiry
 
-    def info(self) -> str:
-        return f"{self._origin}, used {self.uses} times"
-
     # -- one exchange
 
     def _carry(self, exchange: Exchange) -> None:
@@ -164,11 +161,11 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
             pieces = self.begin(exchange, occupied, [self._dialer.head(out), out.body])
             self.expect(exchange, None)
             self._send(sock, exchange, pieces)
+            exchange.reading()
             while not self._complete:
-                exchange.reading()
                 self._wait(self._look, exchange)
                 self._receive(sock, exchange)
-            exchange.rest()
+            self.rest(clean=exchange.exact())
             kept = self._clean and self._stays
         finally:
             self._closed = self._closed or not kept
@@ -192,7 +189,7 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
                     if self.uses > 1 and not exchange.sent:
                         raise Stale from exc
                     # With a reply that can be read.
-                    exchange.broken = exc
+                    self._broken = exc
                     return
                 exchange.sent += sent
                 view = view[sent:]
@@ -213,22 +210,7 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
             self.filled(room, size)
         elif data:
             self.received(data)
-            if self._failure is not None:
-                raise self._failure
+        elif self._incoming is not None and self._incoming.until_end:
+            self._finish()
         else:
-            self._ended(exchange)
-
-    def _ended(self, exchange: Exchange) -> None:
-        exchange.came(b"")
-        if self._incoming is None or not self._incoming.until_end:
-            raise exchange.broken or ConnectionError("the connection ended")
-        self._complete = True
-
-    # -- while it reads
-
-    def _fail(self, exc: Exception) -> None:
-        # What follows a reply is not its fault; `rest` has the connection given up.
-        self._failure = None if self._complete else exc
-
-    def _finish(self) -> None:
-        self._complete = True
+            raise self._broken or ConnectionError("the connection ended")

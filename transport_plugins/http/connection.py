@@ -83,9 +83,8 @@ class Connection(Line):
             if not done.done():
                 exchange.reading()
             await done
-            exchange.rest()
             # Whose reply came before the end of the message still waits for the rest.
-            self._clean = self._clean and whole
+            self.rest(clean=exchange.exact() and whole)
         finally:
             self._watch.discard(self)
             if not self._complete:
@@ -184,7 +183,7 @@ class Connection(Line):
         self.abort()
 
     def _finish(self) -> None:
-        self._complete = True
+        super()._finish()
         if self._paused:
             self.resume()
         self._note_sent()
@@ -219,16 +218,13 @@ class Connection(Line):
     def _ended(self, exc: Exception | None) -> None:
         self.lost = True
         self._woken()
-        exchange, incoming = self._exchange, self._incoming_or_none()
+        exchange, incoming = self._exchange, self._incoming
         if exchange is None or self._done is None or self._done.done():
             return
         if self._unsent():
             self._fail(Stale())
             return
-        if exc is None:
-            exchange.came(b"")
-        until_end = incoming is not None and incoming.until_end
-        if exc is None and until_end:
+        if exc is None and incoming is not None and incoming.until_end:
             self._finish()
         else:
             self._fail(exc or ConnectionError("the connection ended"))

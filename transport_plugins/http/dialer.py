@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .flow import Garbled, ProxyRefused, finish, shut_down
 from .places import place_of
-from .reach import ask, numeric, reach
+from .reach import ask, reach
 
 if TYPE_CHECKING:
     from btplug.network import Allow
@@ -56,7 +56,14 @@ class Dialer:
             if scheme == "https":
                 if self._proxy:
                     self._tunnel(sock, exchange)
-                sock = self._secured(sock, exchange, host)
+                exchange.securing(host)
+                context = self._trust.context()
+                sock.settimeout(exchange.left())
+                # In two steps: with a peer that is gone by now, one would do nothing.
+                sock = secured = context.wrap_socket(
+                    sock, server_hostname=host, do_handshake_on_connect=False
+                )
+                secured.do_handshake()
             if self.closed:  # meanwhile
                 raise shut_down()
             sock.setblocking(False)
@@ -100,25 +107,7 @@ class Dialer:
         if not status[1].startswith(b"2"):
             raise ProxyRefused(status[1].decode("ascii", "replace"))
 
-    def _secured(
-        self, sock: socket.socket, exchange: Exchange, host: str
-    ) -> socket.socket:
-        exchange.securing(host)
-        context = self._trust.context()
-        sock.settimeout(exchange.left())
-        secured = context.wrap_socket(
-            sock, server_hostname=host, do_handshake_on_connect=False
-        )
-        try:
-            secured.do_handshake()
-        except BaseException:
-            secured.close()
-            raise
-        return secured
-
-    async def look_up(self, host: str, port: int, left: float) -> list[Address]:
-        if found := numeric(host, port):
-            return found
+    async def look_up(self, host: str, port: int, left: float) -> Found:
         answers: list[Found] = []
         done = threading.Event()
 
@@ -129,8 +118,6 @@ class Dialer:
         ask(host, port, answered)
         if not done.wait(left):
             raise TimeoutError
-        if isinstance(answers[0], OSError):
-            raise answers[0]
         return answers[0]
 
     async def dial(self, address: Address, left: float) -> socket.socket:

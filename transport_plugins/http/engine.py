@@ -1,8 +1,8 @@
 """Exchanges of both forms, on their connections.
 
-`httpx.Client` itself is not used: its time limit is for each read, it follows the
-``Location`` of redirects far enough to fail on a bad one, keeps cookies and writes
-whole URLs to its log.
+Of httpx the URLs and the pool below it are used, not `httpx.Client`: its time limit is
+for each read, it follows the ``Location`` of redirects far enough to fail on a bad one,
+keeps cookies and writes whole URLs to its log.
 """
 
 from __future__ import annotations

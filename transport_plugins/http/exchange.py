@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .heads import Head
     from .request import Flow, RawHeaders
     from .settings import HTTPConfig
-    from .wires import Wire
 
 BEFORE = ("pool", "lookup", "connect", "tls")  # phases in which nothing is sent
 # RFC 9110, 9.2.1. PUT and DELETE could be repeated too, unless they are signed.
@@ -46,15 +45,12 @@ class Exchange:
         safe: Asking twice changes nothing.
         fresh: Only a new connection will do.
         stepwise: Each step of a stream has its limit, not the whole.
-        broken: Why the message could not be sent whole, if so.
-        ended: The peer has closed the connection.
     """
 
     __slots__ = (
         "_began", "_config", "_default", "_dialect", "_end", "_flow", "_message",
-        "_peer", "_signed", "_tail", "_wire", "arrived", "broken", "deadline",
-        "ended", "fresh", "head", "host", "incoming", "out", "phase",
-        "reused", "safe", "seconds", "sent", "stepwise", "total",
+        "_peer", "_signed", "arrived", "deadline", "fresh", "head", "host", "incoming",
+        "out", "phase", "reused", "safe", "seconds", "sent", "stepwise", "total",
     )  # fmt: skip
 
     def __init__(
@@ -107,16 +103,10 @@ class Exchange:
 
     def _forget(self) -> None:
         self.phase, self.host = "pool", self.out.place.host
-        self._wire: Wire | None = None
         self.reused = False
-        self._begin()
-
-    def _begin(self) -> None:
         self.sent = self.total = self.arrived = 0
-        self.head = self._tail = b""
+        self.head = b""
         self._end = -1
-        self.ended = False
-        self.broken: OSError | None = None
         self.incoming: Incoming | None = None
 
     @property
@@ -146,14 +136,16 @@ class Exchange:
         self.host = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def securing(self, host: str) -> None:
-        """Note that TLS begins; what went to a proxy before was not the message."""
+        """Note that TLS begins."""
         self.phase, self.host = "tls", host
-        self._begin()
 
-    def sending(self, wire: Wire, size: int) -> None:
-        """Note that *size* bytes are about to be written."""
-        self.phase, self._wire, self.total = "send", wire, self.total + size
-        self.reused = wire.uses > 1
+    def sending(self, size: int, *, reused: bool) -> None:
+        """Note that *size* bytes are about to be written.
+
+        Args:
+            reused: To a kept connection.
+        """
+        self.phase, self.total, self.reused = "send", size, reused
 
     def feeding(self, size: int) -> None:
         """Note that *size* bytes more of a stream are about to be written.
@@ -173,52 +165,39 @@ class Exchange:
         """
         if self.incoming is None:
             self.phase = "headers"
-            self._check_head()
+            self.check_end("headers", len(self.head))
 
-    def check_silence(self, size: int) -> None:
-        """Refuse *size* bytes in a body that were no part of it, and no end.
+    def check_end(self, what: str, size: int) -> None:
+        """Refuse *size* bytes of *what*, which has not ended.
 
         Raises:
             TooLarge: That is more than headers may have.
         """
-        if size > self._config.max_head:
+        limit = self._config.max_head
+        if size > limit:
             raise TooLarge(
-                f"found {size:,} bytes of trailers or chunk extensions and no end, "
-                f"expected at most {self._config.max_head:,} bytes",
+                f"found {size:,} bytes of {what} and no end, "
+                f"expected at most {limit:,} bytes",
                 where=self.out.place.shown,
                 fix="report it to the owner of the peer",
             )
 
     def came(self, data: bytes) -> None:
-        """Note what was read; nothing means the end of the connection.
+        """Note what was read.
 
         Raises:
             TooLarge: The headers have not ended within their limit.
         """
-        size = len(data)
-        self.arrived += size
-        self.ended = not size
-        # Of all that came the last five bytes matter.
-        self._tail = data if size >= 5 else (self._tail + data)[-5:]
+        self.arrived += len(data)
         if self.incoming is None:
             # The end may lie across two reads.
             start = max(0, len(self.head) - 3)
             self.head = self.head + data if self.head else data
             found = self.head.find(b"\r\n\r\n", start)
             if found < 0:
-                self._check_head()
+                self.check_end("headers", len(self.head))
             elif self._end < 0:
                 self._end = found
-
-    def _check_head(self) -> None:
-        limit = self._config.max_head
-        if len(self.head) > limit:
-            raise TooLarge(
-                f"found {len(self.head):,} bytes of headers and no end, "
-                f"expected at most {limit:,} bytes",
-                where=self.out.place.shown,
-                fix="report it to the owner of the peer",
-            )
 
     def answered(self, status: int, headers: RawHeaders) -> Incoming:
         """Note that the headers are complete, and check them.
@@ -247,11 +226,6 @@ class Exchange:
         """Return what came up to the end of the headers; nothing before that."""
         return self.head[: self._end + 4] if self._end >= 0 else b""
 
-    def rest(self) -> None:
-        """Note that the reply is complete, and whether its connection can be kept."""
-        if self._wire is not None and self.incoming is not None:
-            self._wire.rest(clean=self._exact(self.incoming))
-
     def reply(self) -> Reply:
         """Return the reply: all of it, or of a stream its head."""
         assert self.incoming is not None
@@ -260,17 +234,18 @@ class Exchange:
             return reply
         return self._dialect.answer(self._peer, self._signed, reply)
 
-    def _exact(self, incoming: Incoming) -> bool:
+    def exact(self) -> bool:
         """Tell whether exactly this reply came, and no byte that nobody asked for.
 
-        Such bytes would be taken for the next reply on that connection.
+        Such bytes would be taken for the next reply on that connection. After chunks
+        the parser sees them.
         """
+        incoming = self.incoming
+        assert incoming is not None
         unclear = self._end < 0 or self.head.startswith(b"HTTP/1.1 1")
         if unclear or self.sent < self.total:
             return False
-        if incoming.chunked:
-            return self._tail.endswith(b"0\r\n\r\n")
-        return incoming.length == self.arrived - self._end - 4
+        return incoming.chunked or incoming.length == self.arrived - self._end - 4
 
     def may_repeat(self, error: TransportError) -> bool:
         """Tell whether to try once more, on a new connection.

@@ -25,7 +25,7 @@ class Garbled(Exception):
 
 
 class ProxyRefused(Exception):
-    """A proxy makes no tunnel; the text is the status it answered."""
+    """A proxy makes no tunnel; the text is its status, or what is wrong with it."""
 
 
 def shut_down() -> ConnectionError:

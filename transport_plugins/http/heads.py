@@ -39,7 +39,7 @@ class Head(NamedTuple):
 
 
 def check_raw(raw: bytes, begin: bytes, shown: str) -> None:
-    """Check what parsers take for the head of a reply.
+    """Check what the parser takes for the head of a reply.
 
     Args:
         raw: All of it, as it came; nothing where its end is not clear.

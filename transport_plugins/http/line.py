@@ -10,6 +10,9 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from btplug.errors import TransportError
+
+from .flow import Garbled
 from .reading import Reading
 from .wires import QUIET, looker
 
@@ -57,8 +60,14 @@ class Line(Reading, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._room is not None:
             self.filled(self._room, nbytes)
+        elif self._exchange is None or self._complete:
+            self._clean = False
+            self.abort()  # bytes that nobody asked for
         else:
-            self.received(bytes(self._space[:nbytes]))
+            try:
+                self.received(bytes(self._space[:nbytes]))
+            except (TransportError, Garbled) as exc:
+                self._fail(exc)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.use(cast("asyncio.Transport", transport))
@@ -72,7 +81,8 @@ class Line(Reading, asyncio.BufferedProtocol):
         # What comes before anything was asked is looked at then.
         transport.pause_reading()
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Read no more until what was read has been taken."""
         if not self._paused:
             self._paused = True
             self.transport.pause_reading()
@@ -100,6 +110,7 @@ class Line(Reading, asyncio.BufferedProtocol):
         return self._look(0)
 
     def abort(self) -> None:
+        """End it now; what was not sent yet is not sent."""
         self.lost = True
         self.transport.abort()
 
@@ -120,6 +131,10 @@ class Line(Reading, asyncio.BufferedProtocol):
                 return
         if sent < len(data):
             self.transport.write(data[sent:])
+
+    def _fail(self, exc: Exception) -> None:
+        """End the exchange by *exc*, and the connection."""
+        raise NotImplementedError
 
     def _broke(self, exc: Exception) -> None:
         """Note that sending failed: a second try would only say so less well."""

@@ -22,7 +22,6 @@ class Place(NamedTuple):
         origin: Scheme, host (IPv6 without brackets) and port: who is connected to.
     """
 
-    url: httpx.URL
     shown: str
     netloc: bytes
     host: str
@@ -59,7 +58,7 @@ def place_of(url: str, target: str) -> Place:
     origin = (found.scheme, found.raw_host.decode("ascii").strip("[]"), port)
     sent = request_target(whole).encode()
     netloc = found.netloc
-    return Place(found, shown, netloc, netloc.decode(), sent, origin)
+    return Place(shown, netloc, netloc.decode(), sent, origin)
 
 
 def refused(what: str, where: str | None, fix: str) -> NotAllowed:

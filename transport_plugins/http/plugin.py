@@ -1,4 +1,4 @@
-"""Messages over HTTP and HTTPS, on httpx."""
+"""Messages over HTTP and HTTPS."""
 
 from __future__ import annotations
 

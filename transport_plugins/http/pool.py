@@ -15,7 +15,7 @@ from .connection import Connection
 from .flow import shut_down
 from .heads import Heads
 from .outbox import Outbox
-from .reach import ask, numeric, reach
+from .reach import ask, reach
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -196,9 +196,7 @@ class Pool:
         connection.abort()
         self.count -= 1
 
-    async def look_up(self, host: str, port: int, left: float) -> list[Address]:
-        if found := numeric(host, port):
-            return found
+    async def look_up(self, host: str, port: int, left: float) -> Found:
         future: asyncio.Future[Found] = self._loop.create_future()
 
         def settle(answer: Found) -> None:
@@ -212,10 +210,7 @@ class Pool:
 
         ask(host, port, answered)
         async with asyncio.timeout(left):
-            answer = await future
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
+            return await future
 
     async def dial(self, address: Address, left: float) -> Connection:
         # With its protocol's number: asyncio asks for no TCP_NODELAY else, and each

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Found: TypeAlias = list[Address] | OSError
 
     class IO(Protocol[T_co]):
-        """What a sync and an async backend do each in their way.
+        """What the sync and the async form do each in their way.
 
         Attributes:
             allow: Whether an address may be connected to; None: any may.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
         allow: Allow | None
 
-        async def look_up(self, host: str, port: int, left: float) -> list[Address]: ...
+        async def look_up(self, host: str, port: int, left: float) -> Found: ...
         async def dial(self, address: Address, left: float) -> T_co: ...
 
 
@@ -40,7 +40,9 @@ T = TypeVar("T")
 async def reach(io: IO[T], exchange: Exchange, host: str, port: int) -> T:
     """Connect to the first address of *host* that answers."""
     exchange.connecting(host, port)
-    addresses = await io.look_up(host, port, exchange.left())
+    addresses = _numeric(host, port) or await io.look_up(host, port, exchange.left())
+    if isinstance(addresses, OSError):
+        raise addresses
     if io.allow is not None:
         addresses = _allowed(io.allow, exchange, host, port, addresses)
     exchange.phase = "connect"
@@ -78,7 +80,7 @@ def _allowed(
     )
 
 
-def numeric(host: str, port: int) -> list[Address]:
+def _numeric(host: str, port: int) -> list[Address]:
     """Return the address that *host* is, if it is one and no name."""
     try:
         return _addresses(host, port, socket.AI_NUMERICHOST)

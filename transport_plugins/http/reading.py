@@ -21,19 +21,16 @@ if TYPE_CHECKING:
 
 
 class Reading(Wire):
-    """A connection that reads one reply at a time, for the exchange that expects it.
-
-    Both forms read like this; what they do each in their way stands first.
-    """
+    """A connection that reads one reply at a time, for the exchange that expects it."""
 
     __slots__ = (
         "_complete", "_exchange", "_failed", "_headers", "_heads", "_incoming",
-        "_parser", "_read", "_room", "_sink", "_stays", "_unseen",
+        "_parsed", "_parser", "_room", "_sink", "_stays", "_unseen",
     )  # fmt: skip
 
     def __init__(self, heads: Heads) -> None:
         super().__init__()
-        self._heads, self._read = heads, False
+        self._heads, self._parsed = heads, False
         self._exchange: Exchange | None = None
         self._incoming: Incoming | None = None
         self._headers: RawHeaders = []
@@ -44,21 +41,9 @@ class Reading(Wire):
         self._room: memoryview | None = None  # for the rest of a body
         self._unseen = 0
 
-    def _fail(self, exc: Exception) -> None:
-        """End the exchange by *exc*, and the connection."""
-        raise NotImplementedError
-
     def _finish(self) -> None:
         """Note that the reply is complete."""
-        raise NotImplementedError
-
-    def _pause(self) -> None:
-        """Read no more until what was read has been taken."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """End it now; what was not sent yet is not sent."""
-        raise NotImplementedError
+        self._complete = True
 
     def let_go(self) -> None:
         """Forget the parser, at the end of the connection.
@@ -71,42 +56,47 @@ class Reading(Wire):
     def expect(self, exchange: Exchange, sink: Sink | None) -> None:
         """Read the reply to *exchange*, its body into *sink*, if there is one."""
         self._headers, self._incoming = [], None
-        self._complete, self._unseen, self._read = False, 0, False
+        self._complete, self._unseen, self._parsed = False, 0, False
         self._exchange, self._sink = exchange, sink
 
     def received(self, data: bytes) -> None:
-        """Take what was read where there is no room for it."""
-        exchange, incoming = self._exchange, self._incoming_or_none()
-        if exchange is None or self._complete:
-            self._clean = False
-            self.abort()  # bytes that nobody asked for
-            return
+        """Take what was read where there is no room for it.
+
+        Raises:
+            Garbled: It is no HTTP.
+            TransportError: The reply is refused.
+        """
+        exchange, incoming = self._exchange, self._incoming
+        assert exchange is not None
         before, size = -1 if incoming is None else incoming.size, len(data)
+        exchange.came(data)
+        if incoming is None and (rest := self._seen(exchange, data)) is not None:
+            data, incoming = rest, self._incoming
+        if incoming is None or incoming.length is None:
+            self._parse(data)
+        else:
+            self._take(data, incoming, incoming.length)
+        if self._complete:
+            return
+        if self._failed is not None:
+            raise self._failed
+        exchange.step()
+        exchange.reading()
+        self._check_silence(exchange, before, size)
+        if self._incoming is not None and self._sink is None:
+            self._room = self._incoming.room()
+
+    def _parse(self, data: bytes) -> None:
+        self._parsed = True
         try:
-            exchange.came(data)
-            if incoming is None and (rest := self._seen(exchange, data)) is not None:
-                data, incoming = rest, self._incoming
-            if incoming is None or incoming.length is None:
-                self._read = True
-                self._parser.feed_data(data)
-            else:
-                self._take(data, incoming, incoming.length)
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             if self._complete:
+                self._stays = False  # what follows a reply is not its fault
                 return
-            if self._failed is not None:
-                self._fail(self._failed)
-                return
-            exchange.step()
-            exchange.reading()
-            self._check_silence(exchange, before, size)
-            if self._incoming is not None and self._sink is None:
-                self._room = self._incoming.room()
-        except TransportError as exc:
-            self._fail(exc)
-        except httptools.HttpParserUpgrade:
-            self._fail(Garbled("it changes to another protocol"))
-        except httptools.HttpParserError as exc:
-            self._fail(self._failed or Garbled(str(exc)))
+            upgrade = isinstance(exc, httptools.HttpParserUpgrade)
+            why = "it changes to another protocol" if upgrade else str(exc)
+            raise self._failed or Garbled(why) from exc
 
     def _seen(self, exchange: Exchange, data: bytes) -> bytes | None:
         """Take the head if it came before, and whole; return what follows it."""
@@ -144,7 +134,7 @@ class Reading(Wire):
             exchange.step()
 
     def _whole(self) -> None:
-        if not self._read:
+        if not self._parsed:
             self._stays = True
             self._finish()
             return
@@ -158,12 +148,13 @@ class Reading(Wire):
             self._unseen = 0
             return
         self._unseen += size
-        exchange.check_silence(self._unseen)
-
-    def _incoming_or_none(self) -> Incoming | None:
-        return self._incoming if self._exchange is not None else None
+        exchange.check_end("trailers or chunk extensions", self._unseen)
 
     # -- called by the parser
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._stays = False  # nobody asked for it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._incoming is None:  # and no trailer
@@ -197,8 +188,7 @@ class Reading(Wire):
         if self._incoming is not None and not (self._failed or self._complete):
             if self._sink is not None:
                 self._incoming.size += len(body)
-                if self._sink.put(body):
-                    self._pause()
+                self._sink.put(body)
                 return
             try:
                 self._incoming.take(body)

@@ -44,15 +44,12 @@ class Start(NamedTuple):
     """What the heads of messages to one place have in common.
 
     Attributes:
-        headers, names: Those that are always the same; of all others the names.
-        parts: What stands before the value of each of the others.
+        parts: What stands before the value of each header that is not always the same.
         end: What stands after them.
         coded: The caller chose the content encodings, and decodes what is unknown here.
     """
 
     place: Place
-    headers: tuple[tuple[bytes, bytes], ...]
-    names: tuple[bytes, ...]
     parts: tuple[str, ...]
     end: str
     coded: bool
@@ -62,7 +59,7 @@ class Outgoing(NamedTuple):
     """A message as it will stand on the wire.
 
     Attributes:
-        values: Of the headers that *start* names.
+        values: What stands after each of the parts of *start*.
     """
 
     place: Place
@@ -70,12 +67,6 @@ class Outgoing(NamedTuple):
     method: str
     values: tuple[str, ...]
     body: bytes
-
-    @property
-    def headers(self) -> RawHeaders:
-        """All headers, in order."""
-        values = map(str.encode, self.values)
-        return [*self.start.headers, *zip(self.start.names, values, strict=True)]
 
     def head(self) -> bytes:
         """Return request line and headers as bytes."""
@@ -188,7 +179,7 @@ def _start(
     text = b"\r\n".join([*lines, b"\r\n"]).decode()
     *parts, end = text.split("\0")  # no line has a NUL of its own
     coded = "accept-encoding" in given
-    return Start(place, tuple(headers), own, tuple(parts), end, coded)
+    return Start(place, tuple(parts), end, coded)
 
 
 class _BadName(Exception):

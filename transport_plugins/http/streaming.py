@@ -40,13 +40,14 @@ class Sink:
         self.begun = True
         self._woken()
 
-    def put(self, body: bytes) -> bool:
-        """Take a part; True: no more for now."""
+    def put(self, body: bytes) -> None:
+        """Take a part."""
         self._chunks.append(body)
         self._held += len(body)
         if self._held >= self._wanted:
             self._woken()
-        return self._held > _HIGH
+        if self._held > _HIGH and self.connection is not None:
+            self.connection.pause()
 
     def end(self, failed: BaseException | None = None) -> None:
         """Note that nothing more will come, and why."""

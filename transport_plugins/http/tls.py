@@ -72,21 +72,21 @@ class Trust:
         return context
 
 
-def explain(exc: Exception, cause: OSError | None, host: str) -> tuple[str, str]:
+def explain(exc: Exception, host: str) -> tuple[str, str]:
     """Say why a TLS handshake failed, and what can be done."""
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        why, fix = _REASONS.get(cause.verify_code, (cause.verify_message, _ISSUER))
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        why, fix = _REASONS.get(exc.verify_code, (exc.verify_message, _ISSUER))
         return f"the certificate of {host} is not accepted: {why}", fix
-    reason = getattr(cause, "reason", None) or ""
+    reason = getattr(exc, "reason", None) or ""
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return (
             f"{host} does not speak TLS, perhaps plain HTTP ({reason})",
             "write http:// in the URL if that is right",
         )
-    if isinstance(cause, (ssl.SSLEOFError, ConnectionError)):
-        reason = reason or str(cause.strerror or cause)
+    if isinstance(exc, (ssl.SSLEOFError, ConnectionError)):
+        reason = reason or str(exc.strerror or exc)
         return f"{host} ended the TLS handshake ({reason})", "check the peer's TLS"
     return (
-        f"no TLS with {host} ({reason or cause or exc})",
+        f"no TLS with {host} ({reason or exc})",
         "check which versions of TLS the peer speaks",
     )

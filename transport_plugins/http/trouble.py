@@ -1,10 +1,9 @@
-"""What a library or the system raised -> one of our errors, with what came."""
+"""What ended an exchange -> one of our errors, with what came."""
 
 from __future__ import annotations
 
 import errno
 import socket
-import ssl
 from typing import TYPE_CHECKING
 
 from btplug.errors import BadReply, Cut, Late, Refused, TransportError
@@ -34,7 +33,7 @@ _RAISE = "raise the limit: timeout=, --timeout or btplug config set http.timeout
 
 def error_of(exchange: Exchange, exc: Exception) -> TransportError:
     """Make our error of what ended *exchange*."""
-    cause = _cause(exc)
+    cause = exc if isinstance(exc, OSError) else None
     # The system has a timeout of its own, with a number, which is not our limit.
     if isinstance(cause, TimeoutError) and cause.errno is None:
         what = f"waited {exchange.seconds:g} s for {_progress(exchange)}"
@@ -48,16 +47,15 @@ def error_of(exchange: Exchange, exc: Exception) -> TransportError:
             delivered=False,
         )
     if exchange.phase in BEFORE:
-        return _unreached(exchange, exc, cause)
-    cause = cause or exchange.broken
-    came = bytes(exchange.head[:5])
-    if came and exchange.phase == "headers" and came != b"HTTP/"[: len(came)]:
+        return _unreached(exchange, exc)
+    came = exchange.head[:5]
+    if cause is None or (
+        came and exchange.phase == "headers" and came != b"HTTP/"[: len(came)]
+    ):
         return _garbled(exchange, exc)
-    if cause is not None or exchange.ended:
-        reason = f" ({escape(cause.strerror)})" if cause and cause.strerror else ""
-        what = f"the connection ended{reason} in waiting for {_progress(exchange)}"
-        return _made(exchange, Cut, what)
-    return _garbled(exchange, exc)
+    reason = f" ({escape(cause.strerror)})" if cause.strerror else ""
+    what = f"the connection ended{reason} in waiting for {_progress(exchange)}"
+    return _made(exchange, Cut, what)
 
 
 def _progress(exchange: Exchange) -> str:
@@ -91,24 +89,22 @@ def _made(
     )
 
 
-def _unreached(
-    exchange: Exchange, exc: Exception, cause: OSError | None
-) -> TransportError:
+def _unreached(exchange: Exchange, exc: Exception) -> TransportError:
     host, fix = escape(exchange.host), "check the address, and that the peer runs"
-    if isinstance(cause, socket.gaierror):
-        what = f"the name of {host} has no address ({cause.strerror})"
+    if isinstance(exc, socket.gaierror):
+        what = f"the name of {host} has no address ({exc.strerror})"
     elif exchange.phase == "tls":
-        what, fix = explain(exc, cause, host)
-    elif cause is not None and cause.errno == errno.ECONNREFUSED:
+        what, fix = explain(exc, host)
+    elif isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED:
         what = f"{exchange.via}{host} refused the connection"
     else:
-        reason = escape(str((cause and cause.strerror) or exc)[:120])
+        reason = escape(str(getattr(exc, "strerror", None) or exc)[:120])
         what = f"no connection to {exchange.via}{host} ({reason})"
     return Refused(what, where=exchange.out.place.shown, fix=fix, delivered=False)
 
 
 def _garbled(exchange: Exchange, exc: Exception) -> TransportError:
-    came, reason = bytes(exchange.head[:80]), escape(str(exc)[:120])
+    came, reason = exchange.head[:80], escape(str(exc)[:120])
     if came[:2] in (b"\x15\x03", b"\x16\x03"):
         what, fix = "found TLS, expected plain HTTP", "write https:// in the URL"
     elif exchange.phase == "body":
@@ -120,15 +116,3 @@ def _garbled(exchange: Exchange, exc: Exception) -> TransportError:
         what = f"found no HTTP reply ({reason}): it begins with {came!r}"
         fix = "check that an HTTP server answers there"
     return BadReply(what, where=exchange.out.place.shown, fix=fix)
-
-
-def _cause(exc: BaseException | None) -> OSError | None:
-    """Return the system's own error behind a library's."""
-    found: OSError | None = None
-    while exc is not None:
-        if isinstance(exc, OSError):
-            found = found or exc
-            if exc.errno is not None or isinstance(exc, (ssl.SSLError, TimeoutError)):
-                return exc
-        exc = exc.__cause__ or exc.__context__
-    return found

@@ -41,7 +41,7 @@ def looker(sock: socket.socket, *, full: bool = False) -> Callable[[float], bool
 
 
 class Wire:
-    """What connections of the sync and the async form have in common.
+    """A connection as far as it matters whether it may be used again.
 
     Attributes:
         uses: How many exchanges have used this connection.
@@ -88,5 +88,5 @@ class Wire:
         if self.uses > 1 and (exchange.fresh or not clean or occupied):
             raise Stale
         size = sum(map(len, pieces))
-        exchange.sending(self, size)
+        exchange.sending(size, reused=self.uses > 1)
         return pieces if size > _PIECE else [b"".join(pieces)]
