@@ -147,7 +147,7 @@ with Hostile(script) as server, open_http() as transport:
     async def work():
         for _ in range(2):
             await engine.asend(peer, message, 5, "POST")
-        (kept,) = engine._pool._rested
+        (kept,) = engine._pool._shelf._rested
         while not (reset and kept._look(0)):
             time.sleep(0.001)  # the loop sees nothing of it
         kept.rested = time.monotonic()  # nor does who sends: it has looked just now
@@ -182,7 +182,7 @@ def test_nothing_is_kept_of_peers_that_are_gone():
             found = transport.send_many(peers, Message(method="GET"), limit=4)
             assert kinds(found) == [200] * 20
         pool = pool_of(transport)
-        assert (pool.count, pool.idle, pool._idle) == (0, 0, {})
+        assert (pool.count, pool.idle, pool._shelf._kept) == (0, 0, {})
 
 
 FILES = """

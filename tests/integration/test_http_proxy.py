@@ -122,6 +122,25 @@ def test_a_proxy_that_makes_no_tunnel_is_an_error(open_form, name):
     assert caught.value.delivered is False
 
 
+@pytest.mark.parametrize("host", ["a..b", ".x", "x" * 70 + ".com"])
+def test_a_name_that_cannot_be_one_is_an_error_behind_a_proxy(open_form, host):
+    def script(line):
+        line.request()
+        line.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+        line.sock.recv(1000)
+
+    with (
+        Hostile(script) as proxy,
+        open_form(proxy=proxy.url) as form,
+        pytest.raises(
+            Refused, match=r"^the name of .* has no address \(not a possible name\)"
+        ) as caught,
+    ):
+        form.send(f"https://{host}/", b"x")
+
+    assert caught.value.delivered is False
+
+
 def test_a_peer_behind_a_proxy_has_the_same_limits(open_form):
     with (
         Hostile(

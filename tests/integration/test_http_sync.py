@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import hostile_server
 import pytest
@@ -14,7 +16,7 @@ from hostile_server import OK, Hostile, answering, open_http, reply
 from test_http_tls import authority, good
 
 from btplug import Message, Peer
-from btplug.errors import Late, Refused, TransportError
+from btplug.errors import BadReply, Cut, Late, Refused, TransportError
 
 form, open_form = hostile_server.form, hostile_server.open_form
 __all__ = ["authority", "good"]  # fixtures
@@ -140,32 +142,224 @@ def test_a_shutdown_ends_who_sends_and_who_waits_for_a_connection():
         assert len(server.lines) == 1
 
 
-def test_what_is_connected_after_a_shutdown_sends_nothing(authority, good):
-    came, over, got = threading.Event(), threading.Event(), []
+def test_a_shutdown_ends_who_still_shakes_hands(authority):
+    came = threading.Event()
 
     def script(line):
-        came.set()
-        over.wait(60)
-        line.sock = good.wrap_socket(line.sock, server_side=True)
-        got.append(line.request())
+        while line.sock.recv(1000):  # until the client has gone
+            came.set()
 
     with Hostile(script) as server, open_http(ca_file=authority.file) as http:
-        peer = Peer(server.url.replace("http", "https"))
+        peer, began = Peer(server.url.replace("http", "https")), time.monotonic()
 
         def work(number):
-            if number:
-                came.wait(60)
-                http.shutdown()
-                over.set()
-                return None
-            return http.send(peer, Message(body=b"x"), timeout=50)
+            if not number:
+                return http.send(peer, Message(body=b"x"), timeout=50)
+            came.wait(60)
+            http.shutdown()
 
         error, _ = in_threads(2, work)
 
+    assert time.monotonic() - began < 20
     assert isinstance(error, Refused)
     assert "the transport was shut down" in error.what
     assert error.delivered is False
-    assert got == [b""]
+
+
+def test_a_place_that_is_given_as_the_limit_passes_is_not_lost():
+    together = threading.Barrier(2)
+
+    def script(line):
+        while request := line.request():
+            if request.startswith(b"GET /both"):
+                together.wait(20)  # so both places there are must be in use
+            line.wait(0.001)
+            line.send(reply(b"ok", b"Connection: close"))
+
+    with Hostile(script) as server, open_http(connections=2) as http:
+        peer = Peer(server.url)
+
+        def impatient(number):
+            for turn in range(60):
+                with suppress(TransportError):
+                    http.receive(peer, timeout=0.0005 * (1 + (number + turn) % 12))
+            return True
+
+        assert in_threads(12, impatient) == [True] * 12
+        both = Peer(f"{server.url}/both")
+        assert in_threads(2, lambda _: http.receive(both, timeout=20).ok) == [True] * 2
+
+
+def test_who_waits_first_is_served_first_and_nobody_beyond_his_limit():
+    served, go = [], threading.Event()
+
+    def script(line):
+        while request := line.request():
+            go.wait(20)
+            served.append(int(request.partition(b"\r\n\r\n")[2]))
+            line.send(OK)
+
+    with Hostile(script) as server, open_http(connections=1) as http:
+        peer, queue = Peer(server.url), http._engine._sync._queue
+
+        def work(number):
+            until = time.monotonic() + 20
+            while number and len(queue) < number - 1:  # until it is its turn to wait
+                assert time.monotonic() < until
+                time.sleep(0.001)
+            if number < 4:
+                return http.send(peer, Message(body=b"%d" % number), timeout=20).ok
+            try:
+                http.send(peer, Message(body=b"%d" % number), timeout=0.2)
+            except Late as exc:
+                go.set()
+                return exc
+
+        *found, late = in_threads(5, work)
+
+    assert found == [True] * 4
+    assert served[-3:] == [*range(1, 4)] if served[0] == 0 else sorted(served)
+    assert len(server.lines) == 1
+    assert "waited 0.2 s for a free connection" in late.what
+    assert late.delivered is False
+    assert 4 not in served
+
+
+def test_bytes_behind_a_long_body_in_one_record_are_nobodys_reply(
+    open_form, authority, good
+):
+    evil = reply(b"EVIL")
+
+    def script(line):
+        for body in iter(lambda: line.request().partition(b"\r\n\r\n")[2], b""):
+            head, whole = reply(body * 300_000).split(b"\r\n\r\n")
+            line.send(head + b"\r\n\r\n")
+            line.wait(0.02)
+            line.send(whole[:-100])
+            line.wait(0.02)
+            line.send(whole[-100:] + evil)  # one record
+
+    with (
+        Hostile(script, tls=good) as server,
+        open_form(ca_file=authority.file) as form,
+    ):
+        for one in b"a", b"b", b"c":
+            assert form.send(server.url, one, timeout=20).body == one * 300_000
+        assert len(server.lines) == 3
+
+
+def test_a_reply_without_an_end_is_cut_by_a_shutdown():
+    came = threading.Event()
+
+    def script(line):
+        line.request()
+        line.send(b"HTTP/1.1 200 OK\r\n\r\npart of")
+        came.set()
+        line.sock.recv(1000)  # until the client has gone
+
+    with Hostile(script) as server, open_http() as http:
+
+        def work(number):
+            if not number:
+                return http.receive(Peer(server.url), timeout=20)
+            came.wait(20)
+            while not http._engine._sync._busy:
+                time.sleep(0.001)
+            http.shutdown()
+
+        error, _ = in_threads(2, work)
+
+    assert isinstance(error, Cut)
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["http", "https"])
+def test_a_broken_reply_while_the_message_is_sent_is_what_it_is(
+    open_form, authority, good, secured
+):
+    gone = threading.Event()
+
+    def script(line):
+        line.sock.recv(1000)
+        line.send(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n")
+        gone.wait(60)
+
+    with (
+        Hostile(script, tls=good if secured else None) as server,
+        open_form(ca_file=authority.file) as form,
+    ):
+        with pytest.raises(BadReply, match="Invalid character in Content-Length"):
+            form.send(server.url, LARGE, timeout=60)
+        gone.set()
+
+
+def ran(script, *words):
+    """Run *script* in a process of its own."""
+    folder = hostile_server.__file__.rpartition("/")[0]
+    return subprocess.run(
+        [sys.executable, "-c", script, folder, *words],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+FORK = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from hostile_server import open_http
+from btplug import Message, Peer
+
+with open_http(keep_alive=20) as http:
+    ask = lambda body: http.send(Peer(sys.argv[2]), Message(body=body), timeout=20).body
+    ask(b"1"), ask(b"2")
+    child = os.fork()
+    who = b"parent" if child else b"child"
+    wrong = sum(ask(b"%s %d" % (who, n)) != b"%s %d" % (who, n) for n in range(20))
+    if not child:
+        os._exit(wrong)
+    print(wrong, os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_child_process_leaves_its_parents_connections_alone():
+    def script(line):
+        while request := line.request():
+            line.wait(0.002)
+            line.send(reply(request.partition(b"\r\n\r\n")[2]))
+
+    with Hostile(script) as server:
+        done = ran(FORK, server.url)
+        assert len(server.lines) == 2
+
+    assert done.stdout == "0 0\n", done.stderr
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+from hostile_server import Hostile, open_http
+from btplug import Peer
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def script(line):
+    line.request()
+    line.send(b"HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n")
+    threading.Timer(0.03, os.kill, (os.getpid(), signal.SIGINT)).start()
+    while True:
+        line.send(b"1\\r\\nx\\r\\n" * 10_000)
+
+with Hostile(script) as server, open_http() as http:
+    for _ in range(20):
+        try:
+            print(http.receive(Peer(server.url), timeout=20).status)
+        except KeyboardInterrupt:
+            print("interrupted")
+"""
+
+
+def test_an_interrupt_in_the_midst_of_parsing_is_one():
+    done = ran(INTERRUPTED)
+
+    assert done.stdout == "interrupted\n" * 20, done.stderr
 
 
 SIGPIPE = """
@@ -181,6 +375,13 @@ with open_http() as http:
         http.send(Peer(sys.argv[2]), Message(body=bytes(1 << 25)), timeout=30)
     except TransportError as exc:
         print(exc.kind)
+with open_http(proxy=sys.argv[3]) as http:
+    for _ in range(100):
+        try:
+            http.send(Peer("https://neuron.test/"), Message(), timeout=30)
+        except TransportError:
+            pass
+    print("alive")
 """
 
 
@@ -188,38 +389,44 @@ with open_http() as http:
 def test_a_program_that_sigpipe_would_end_gets_an_error():
     def script(line):
         line.sock.recv(1000)
+        # Only after an end in order a reset is what SIGPIPE is sent for.
+        line.sock.shutdown(socket.SHUT_WR)
         line.reset()
 
-    with Hostile(script) as server:
-        done = subprocess.run(
-            [sys.executable, "-c", SIGPIPE, hostile_server.__file__.rpartition("/")[0],
-             server.url],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+    def broken(line):
+        line.sock.shutdown(socket.SHUT_WR)
+        line.reset()
 
-    assert (done.returncode, done.stdout) == (0, "cut\n"), done.stderr
+    with Hostile(script) as server, Hostile(broken) as proxy:
+        done = ran(SIGPIPE, server.url, proxy.url)
+
+    assert (done.returncode, done.stdout) == (0, "cut\nalive\n"), done.stderr
 
 
-def test_connections_that_are_not_kept_go_without_a_garbage_collection():
-    """A program may have switched that off."""
-    script = """
-import gc, sys, weakref
+COLLECTED = """
+import gc, sys
 sys.path.insert(0, sys.argv[1])
 from hostile_server import open_http
 from btplug import Message, Peer
+from btplug.errors import TransportError
 
 gc.disable()
+names = ("SyncConnection", "Exchange")
 with open_http() as http:
-    kinds = lambda: sum(type(o).__name__ == "SyncConnection" for o in gc.get_objects())
-    for _ in range(5):
-        http.send(Peer(sys.argv[2]), Message(body=b"x"))
-    print(kinds())
+    for url in sys.argv[2:]:
+        for _ in range(5):
+            try:
+                http.send(Peer(url), Message(body=b"x"), timeout=20)
+            except TransportError:
+                pass
+        print(sum(type(one).__name__ in names for one in gc.get_objects()))
 """
-    with Hostile(answering(reply(b"ok", b"Connection: close"))) as server:
-        done = subprocess.run(
-            [sys.executable, "-c", script, hostile_server.__file__.rpartition("/")[0],
-             server.url],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
 
-    assert done.stdout == "0\n", done.stderr
+
+def test_messages_and_connections_go_without_a_garbage_collection():
+    """A program may have switched that off."""
+    closing = answering(reply(b"ok", b"Connection: close"))
+    with Hostile(closing) as server, Hostile(lambda line: None) as silent:
+        done = ran(COLLECTED, server.url, silent.url, "http://127.0.0.1:1/")
+
+    assert done.stdout == "0\n" * 3, done.stderr

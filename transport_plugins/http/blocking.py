@@ -1,150 +1,65 @@
-"""The sync form: httpcore's pool, and connections of our own in it.
-
-httpcore's own connection reads replies by a parser in Python, which takes longer than
-the way to the peer and back, and gives each read the whole limit again.
-"""
+"""One connection of the sync form: a socket under a deadline; no policy."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING
 
-from .dialer import Dialer
-from .flow import Stale
-from .heads import Heads
-from .library import httpcore
+from .flow import Stale, shut_down
 from .reading import Reading
 from .wires import QUIET, looker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from btplug import Reply
-    from btplug.network import Allow
-
+    from .dialer import Dialer
     from .exchange import Exchange
-    from .settings import HTTPConfig
-    from .tls import Trust
+    from .heads import Heads
+    from .shelf import Origin
 
-_IDLE = 64  # idle connections kept at most
-_PIECE = 64 * 1024  # more than a record of TLS, of which a part would wait unseen
+_PIECE = 64 * 1024
 _LONG = 86_400.0  # seconds: systems take no more than three weeks
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-_DONE = httpcore.Response(200)  # of the pool; the exchange has what came
 
 
-class SyncPool(httpcore.ConnectionPool):
-    """The connections of the sync form; for any number of threads."""
+class SyncConnection(Reading):
+    """A connection to *origin*, used by one thread at a time."""
 
-    def __init__(
-        self, config: HTTPConfig, trust: Trust, allow: Allow | None = None
-    ) -> None:
-        super().__init__(
-            max_connections=config.connections,
-            max_keepalive_connections=_IDLE if config.keep_alive else 0,
-        )
-        self._dialer, self._heads = Dialer(config, trust, allow), Heads()
-        self._keep = config.keep_alive
+    __slots__ = (
+        "__weakref__", "_broken", "_cut", "_dialer", "_look", "_sock", "origin",
+    )  # fmt: skip
 
-    def create_connection(self, origin: httpcore.Origin) -> SyncConnection:
-        return SyncConnection(origin, self._dialer, self._heads, self._keep)
-
-    async def once(self, exchange: Exchange) -> Reply:
-        """Send the message and return the reply; waits, but for no loop."""
-        scheme, host, port = exchange.out.place.origin
-        request = httpcore.Request(
-            b"",
-            httpcore.URL(scheme=scheme, host=host, port=port, target=b""),
-            # The limit for a free connection; the exchange sees to all others.
-            extensions={"timeout": {"pool": exchange.left()}, "exchange": exchange},
-        )
-        try:
-            self.handle_request(request).close()
-        except httpcore.PoolTimeout as exc:
-            raise TimeoutError from exc
-        return exchange.reply()
-
-    def count(self) -> tuple[int, int]:
-        """Return how many connections there are, and how many of them are idle."""
-        every = [one.is_idle() for one in self.connections]
-        return len(every), sum(every)
-
-    def close(self) -> None:
-        """End every connection, those in use too; from now on none is opened."""
-        self._dialer.closed = True
-        super().close()
-
-
-class SyncConnection(Reading, httpcore.ConnectionInterface):
-    """A connection to one peer, used by one thread at a time."""
-
-    def __init__(
-        self, origin: httpcore.Origin, dialer: Dialer, heads: Heads, keep: float
-    ) -> None:
+    def __init__(self, origin: Origin, dialer: Dialer, heads: Heads) -> None:
         super().__init__(heads)
-        self._origin, self._dialer, self._expiry = origin, dialer, keep
-        self._turn = threading.Lock()
+        self.origin, self._dialer, self._cut = origin, dialer, False
         self._sock: socket.socket | None = None
         self._look: Callable[[float], bool]
-        self._closed = False
         self._broken: OSError | None = None  # why a message could not be sent whole
 
     # -- for the pool
 
-    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
-        if not self._turn.acquire(blocking=False):
-            raise httpcore.ConnectionNotAvailable  # another thread was faster
-        try:
-            if self._closed:
-                raise httpcore.ConnectionNotAvailable
-            self._carry(request.extensions["exchange"])
-        finally:
-            self._turn.release()
-            if self._closed:
-                self.close()
-        return _DONE
+    @property
+    def reusable(self) -> bool:
+        """True where another exchange may use it."""
+        return self._clean and self._stays and not self._cut
 
-    def close(self) -> None:
-        self._closed = True
+    def cut(self) -> None:
+        """End the exchange of another thread, which closes it then."""
+        self._cut = True
         if (sock := self._sock) is not None:
             with suppress(OSError):
-                # Wakes a thread that waits for it; TLS would forget its state.
+                # Wakes that thread; TLS's own would forget its state meanwhile.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        # In use: whoever uses it closes it, or its number might be another's by then.
-        if self._turn.acquire(blocking=False):
-            if sock is not None:
-                sock.close()
-            self._sock = None
-            self.let_go()
-            self._turn.release()
 
-    def can_handle_request(self, origin: httpcore.Origin) -> bool:
-        return origin == self._origin
+    def close(self) -> None:
+        """End it; nobody uses it."""
+        if self._sock is not None:
+            self._sock.close()
+        self.let_go()
 
-    def is_available(self) -> bool:
-        return self.is_idle()
-
-    def is_connected(self) -> bool:
-        """Tell what httpcore2 asks: whether it was opened."""
-        return self._sock is not None
-
-    def is_idle(self) -> bool:
-        used = self._sock is None or self._turn.locked()
-        return not used and not self._closed
-
-    def is_closed(self) -> bool:
-        return self._closed
-
-    def has_expired(self) -> bool:
-        return self.is_idle() and monotonic() - self.rested > self._expiry
-
-    # -- one exchange
-
-    def _carry(self, exchange: Exchange) -> None:
+    def carry(self, exchange: Exchange) -> None:
         """Send the message of *exchange*, and return when its reply is complete.
 
         Raises:
@@ -152,12 +67,11 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
             OSError, Garbled, ProxyRefused: There is no whole reply.
             TransportError: The reply is refused.
         """
-        out, kept = exchange.out, False
+        out = exchange.out
         try:
-            if (sock := self._sock) is None:
-                sock = self._sock = self._dialer.open(exchange)
-                self._look = looker(sock)
+            sock = self._sock or self._opened(exchange)
             occupied = self.uses > 0 and self._look(self.doubt(exchange))
+            exchange.left()  # whatever was waited for
             pieces = self.begin(exchange, occupied, [self._dialer.head(out), out.body])
             self.expect(exchange, None)
             self._send(sock, exchange, pieces)
@@ -165,26 +79,40 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
             while not self._complete:
                 self._wait(self._look, exchange)
                 self._receive(sock, exchange)
-            self.rest(clean=exchange.exact())
-            kept = self._clean and self._stays
+            # What TLS holds back, no look at the socket would show.
+            rest = isinstance(sock, ssl.SSLSocket) and sock.pending()
+            self.rest(clean=exchange.exact() and not rest)
         finally:
-            self._closed = self._closed or not kept
             self._exchange = self._room = None
+
+    def _opened(self, exchange: Exchange) -> socket.socket:
+        try:
+            sock = self._dialer.open(exchange, self._hold)
+        except OSError as exc:
+            if self._cut:
+                raise shut_down() from exc
+            raise
+        self._look = looker(sock)
+        return sock
+
+    def _hold(self, sock: socket.socket) -> None:
+        """Take a socket that is being made ready, so that it can be cut."""
+        self._sock = sock
+        if self._cut:
+            raise shut_down()
 
     def _send(
         self, sock: socket.socket, exchange: Exchange, pieces: list[bytes]
     ) -> None:
-        flags = 0 if isinstance(sock, ssl.SSLSocket) else QUIET
+        secured = isinstance(sock, ssl.SSLSocket)
+        flags = 0 if secured else QUIET
         for piece in pieces:
             view = memoryview(piece)
             while view and not self._complete:
                 try:
                     sent = sock.send(view[:_PIECE], flags)
                 except _LATER:
-                    # A server may refuse a message halfway, and take no more of it.
-                    self._wait(looker(sock, full=True), exchange)
-                    self._receive(sock, exchange)
-                    continue
+                    sent = 0
                 except OSError as exc:
                     if self.uses > 1 and not exchange.sent:
                         raise Stale from exc
@@ -193,6 +121,12 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
                     return
                 exchange.sent += sent
                 view = view[sent:]
+                if not sent:
+                    # TLS may have sent a part of it and tells nothing.
+                    exchange.sent = max(exchange.sent, int(secured))
+                    # A server may refuse a message halfway, and take no more of it.
+                    self._wait(looker(sock, full=True), exchange)
+                    self._receive(sock, exchange)
 
     def _wait(self, look: Callable[[float], bool], exchange: Exchange) -> None:
         while not look(min(exchange.left(), _LONG)):
@@ -210,6 +144,8 @@ class SyncConnection(Reading, httpcore.ConnectionInterface):
             self.filled(room, size)
         elif data:
             self.received(data)
+        elif self._cut:
+            raise shut_down()
         elif self._incoming is not None and self._incoming.until_end:
             self._finish()
         else:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 from .flow import Garbled, ProxyRefused, finish, shut_down
 from .places import place_of
 from .reach import ask, reach
+from .wires import QUIET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from btplug.network import Allow
 
     from .exchange import Exchange
@@ -42,8 +45,14 @@ class Dialer:
                 coded = b64encode(login.encode())
                 self._login = b"Proxy-Authorization: Basic %b\r\n" % coded
 
-    def open(self, exchange: Exchange) -> socket.socket:
+    def open(
+        self, exchange: Exchange, hold: Callable[[socket.socket], object]
+    ) -> socket.socket:
         """Return a new socket for *exchange* that blocks nobody.
+
+        Args:
+            hold: Called with it as soon as it is there, and again where TLS makes
+                another one of it.
 
         Raises:
             OSError, ProxyRefused, Garbled: There is none.
@@ -53,6 +62,7 @@ class Dialer:
         scheme, host, port = exchange.out.place.origin
         sock = finish(reach(self, exchange, *(self._proxy or (host, port))))
         try:
+            hold(sock)
             if scheme == "https":
                 if self._proxy:
                     self._tunnel(sock, exchange)
@@ -63,9 +73,8 @@ class Dialer:
                 sock = secured = context.wrap_socket(
                     sock, server_hostname=host, do_handshake_on_connect=False
                 )
+                hold(sock)
                 secured.do_handshake()
-            if self.closed:  # meanwhile
-                raise shut_down()
             sock.setblocking(False)
         except BaseException:
             sock.close()
@@ -85,12 +94,25 @@ class Dialer:
     def _tunnel(self, sock: socket.socket, exchange: Exchange) -> None:
         """Have the proxy connect *sock* to the peer."""
         place = exchange.out.place
+        try:
+            place.origin[1].encode("idna")  # TLS would raise it, and keep the socket
+        except UnicodeError as exc:
+            exchange.host = place.host
+            raise socket.gaierror(socket.EAI_NONAME, "not a possible name") from exc
         netloc = place.netloc
         if not netloc.endswith(b":%d" % place.origin[2]):
             netloc += b":%d" % place.origin[2]  # a default port is left out there
         text = b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n"
         sock.settimeout(exchange.left())
-        sock.sendall(text % (netloc, netloc, self._login))
+        sock.sendall(text % (netloc, netloc, self._login), QUIET)
+        status = b"1"
+        while status.startswith(b"1"):  # 100 Continue and its like
+            status = self._status(sock, exchange)
+        if not status.startswith(b"2"):
+            raise ProxyRefused(status.decode("ascii", "replace"))
+
+    def _status(self, sock: socket.socket, exchange: Exchange) -> bytes:
+        """Read the head of a reply of the proxy, and return its status and reason."""
         came = bytearray()
         while not came.endswith(b"\r\n\r\n"):
             if len(came) > self._most:
@@ -104,8 +126,7 @@ class Dialer:
         status = _STATUS.match(came)
         if status is None:
             raise Garbled("the proxy answers something else than HTTP")
-        if not status[1].startswith(b"2"):
-            raise ProxyRefused(status[1].decode("ascii", "replace"))
+        return bytes(status[1])
 
     async def look_up(self, host: str, port: int, left: float) -> Found:
         answers: list[Found] = []

@@ -64,6 +64,11 @@ async def carry(once: Callable[[Exchange], Awaitable[T]], exchange: Exchange) ->
             from .trouble import error_of
 
             error = error_of(exchange, exc)
-            if not exchange.may_repeat(error):
-                raise error from exc
+            try:
+                if not exchange.may_repeat(error):
+                    raise error from exc
+            finally:
+                # Its traceback holds this frame: both would live on until the garbage
+                # is collected, and what came with them.
+                del error
             exchange.restart()

@@ -1,4 +1,4 @@
-"""The one place that imports httpx and what lies below it.
+"""The one place that imports httpx.
 
 httpx2 continues httpx with the same names, by the same author; httpx has had no
 release since December 2024. It is used where it is installed.
@@ -11,10 +11,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import httpcore
     import httpx
 elif find_spec("httpx2") is not None:
-    import httpcore2 as httpcore
     import httpx2 as httpx
 else:
     # httpx imports its own command line with rich and pygments, 60 ms, and goes on
@@ -23,10 +21,9 @@ else:
     if _hidden:
         sys.modules["httpx._main"] = None
     try:
-        import httpcore
         import httpx
     finally:
         if _hidden:
             sys.modules.pop("httpx._main", None)
 
-__all__ = ["httpcore", "httpx"]
+__all__ = ["httpx"]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections import OrderedDict, deque
+from collections import deque
 from contextlib import suppress
 from errno import EMFILE, ENFILE
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from .connection import Connection
 from .flow import shut_down
 from .heads import Heads
 from .outbox import Outbox
 from .reach import ask, reach
+from .shelf import Shelf, affordable
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from .settings import HTTPConfig
     from .tls import Trust
 
-Origin: TypeAlias = tuple[str, str, int]
-
-_LEAST = 16
 _USUAL = 8 * 1024**3  # bytes of memory
 _DECODED = 4  # bodies that are decompressed at once
 # What is read passes through here, at once: one for all connections stays in the
@@ -48,11 +46,9 @@ class Pool:
         self, config: HTTPConfig, trust: Trust, allow: Allow | None = None
     ) -> None:
         self._keep, self._trust, self.allow = config.keep_alive, trust, allow
-        self._most = _affordable(config.connections)
+        self._most = affordable(config.connections)
         self.count, self._closed = 0, False
-        # Who waits for the next exchange: by origin, and who rests longest first.
-        self._idle: dict[Origin, deque[Connection]] = {}
-        self._rested: OrderedDict[Connection, Origin] = OrderedDict()
+        self._shelf: Shelf[Connection] = Shelf()
         self._space, self._heads = memoryview(bytearray(_SPACE)), Heads()
         self._queue: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -64,7 +60,7 @@ class Pool:
     @property
     def idle(self) -> int:
         """How many connections wait for the next exchange."""
-        return len(self._rested)
+        return len(self._shelf)
 
     async def once(self, exchange: Exchange) -> Reply:
         """Send the message over one connection and return the reply."""
@@ -83,7 +79,7 @@ class Pool:
     async def close(self) -> None:
         """End every connection, those in use too; from now on none is opened."""
         self._closed = True
-        while self._rested:
+        while self._shelf:
             self._evict()
         self._watch.cut()
         while self._queue:
@@ -96,13 +92,8 @@ class Pool:
 
     def kept(self, exchange: Exchange) -> Connection | None:
         """Return a kept connection for *exchange*, if there is one."""
-        kept = self._idle.get(exchange.out.place.origin)
-        # The youngest first: the others may grow old and go.
-        while kept and not exchange.fresh:
-            connection = kept.pop()
-            if not kept:
-                del self._idle[exchange.out.place.origin]
-            del self._rested[connection]
+        origin = exchange.out.place.origin
+        while not exchange.fresh and (connection := self._shelf.take(origin)):
             if not connection.lost and monotonic() - connection.rested < self._keep:
                 return connection
             connection.abort()
@@ -113,12 +104,7 @@ class Pool:
         """Keep a connection that can be used again, or end it."""
         keep = self._keep and not self._closed and not self._queue
         if keep and connection.reusable:
-            origin = exchange.out.place.origin
-            kept = self._idle.get(origin)
-            if kept is None:
-                kept = self._idle[origin] = deque()
-            kept.append(connection)
-            self._rested[connection] = origin
+            self._shelf.put(exchange.out.place.origin, connection)
             if self._timer is None:
                 self._timer = self._loop.call_later(self._keep, self._sweep)
             return
@@ -140,13 +126,12 @@ class Pool:
     def _sweep(self) -> None:
         """Close what nobody has used for long."""
         old = monotonic() - self._keep
-        while self._rested:
-            first = next(iter(self._rested))
+        while (first := self._shelf.oldest()) is not None:
             if first.rested > old and not first.lost:
                 break
             self._evict()
         self._timer = None
-        if self._rested:
+        if self._shelf:
             self._timer = self._loop.call_later(self._keep, self._sweep)
 
     # -- opening
@@ -170,7 +155,7 @@ class Pool:
     async def _place(self, exchange: Exchange) -> None:
         """Wait for one of the connections there may be."""
         while self.count >= self._most and not self._closed:
-            if self._rested:
+            if self._shelf:
                 self._evict()
                 continue
             waiting = self._loop.create_future()
@@ -188,11 +173,7 @@ class Pool:
 
     def _evict(self) -> None:
         """Close the idle connection that rests longest: it is needed least."""
-        connection, origin = self._rested.popitem(last=False)
-        kept = self._idle[origin]
-        kept.popleft()  # the same one
-        if not kept:
-            del self._idle[origin]
+        connection = self._shelf.evict()
         connection.abort()
         self.count -= 1
 
@@ -232,10 +213,10 @@ class Pool:
         try:
             return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         except OSError as exc:
-            if exc.errno not in (EMFILE, ENFILE) or not self._rested:
+            if exc.errno not in (EMFILE, ENFILE) or not self._shelf:
                 raise
         # Others have taken more files than was thought: those that rest can go.
-        while self._rested:
+        while self._shelf:
             self._evict()
         await asyncio.sleep(0)  # lets the sockets be closed
         return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -274,15 +255,3 @@ def _memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows does not tell
         return _USUAL
-
-
-def _affordable(wanted: int) -> int:
-    """Return *wanted*, or half of the files that the system lets us open."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return wanted
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    return min(wanted, max(_LEAST, soft // 2))

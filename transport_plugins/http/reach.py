@@ -46,15 +46,18 @@ async def reach(io: IO[T], exchange: Exchange, host: str, port: int) -> T:
     if io.allow is not None:
         addresses = _allowed(io.allow, exchange, host, port, addresses)
     exchange.phase = "connect"
-    failed: OSError = OSError("it has no address")
-    for index, address in enumerate(addresses):
-        # A share for each, so that one which says nothing leaves time for the next.
-        share = exchange.left() / (len(addresses) - index)
-        try:
-            return await io.dial(address, share)
-        except OSError as exc:
-            failed = exc
-    raise failed
+    failed: OSError | None = None
+    try:
+        for index, address in enumerate(addresses):
+            # A share for each, so that one which says nothing leaves time for the next.
+            share = exchange.left() / (len(addresses) - index)
+            try:
+                return await io.dial(address, share)
+            except OSError as exc:
+                failed = exc
+        raise failed or OSError("it has no address")
+    finally:
+        failed = None  # its traceback holds this frame, and so the message
 
 
 def _allowed(

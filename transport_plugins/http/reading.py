@@ -90,6 +90,9 @@ class Reading(Wire):
         self._parsed = True
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as exc:
+            # Ctrl-C for one.
+            raise exc.__context__ or exc from None
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             if self._complete:
                 self._stays = False  # what follows a reply is not its fault
