@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
-from broken_sends import CASES, Sending, broken
+from broken_sends import CASES, Parts, Sending, broken
 
 from btplug import Health, Outcome, Reply, TransportPlugin
 from btplug.errors import Late, Refused
@@ -36,7 +38,7 @@ class OneStream:
 
 @broken(
     "a_stream_has_a_head_and_a_body_or_is_unsupported",
-    "found status 200 and 0 bytes, expected 200 and the 262,144 bytes",
+    "found status 200 and 0 bytes from stream, expected 200 and the 262,144 bytes",
 )
 class StreamsNothing(Sending):
     def astream(self, peer, message, chunks=None, *, timeout=None):
@@ -59,6 +61,40 @@ class StreamsAllAtOnce(Sending):
 class HasNoHealth(Sending):
     def health(self):
         return None
+
+
+class Streaming(Sending):
+    """Gives what `asend` gives as a stream; chunks are put together first."""
+
+    @contextmanager
+    def stream(self, peer, message, chunks=None, *, timeout=None):
+        if chunks is not None:
+            message = replace(message, body=b"".join(chunks))
+        reply = self.send(peer, message, timeout=timeout)
+        yield Parts(replace(reply, body=b""), [reply.body])
+
+
+@broken(
+    "a_stream_has_a_head_and_a_body_or_is_unsupported",
+    "found RuntimeError: never tried from astream, expected btplug.errors.Unsupported",
+)
+class StreamsInOneForm(Streaming):
+    @asynccontextmanager
+    async def astream(self, peer, message, chunks=None, *, timeout=None):
+        raise RuntimeError("never tried")
+        yield
+
+    def stream(self, peer, message, chunks=None, *, timeout=None):
+        return Streaming.stream(self, peer, message, chunks, timeout=timeout)
+
+
+@broken(
+    "a_stream_has_a_head_and_a_body_or_is_unsupported",
+    "found status 200 and 8 bytes from stream with chunks, expected 200 and the",
+)
+class IgnoresChunks(Streaming):
+    def stream(self, peer, message, chunks=None, *, timeout=None):
+        return Streaming.stream(self, peer, message, timeout=timeout)
 
 
 @broken("health_says_that_a_live_transport_can_be_used", "found Health(ok=False")
@@ -180,15 +216,36 @@ class LeaksATask(Sending):
     "left open after cancelling asend: socket:",
 )
 class LeaksASocket(Sending):
+    left = ()
+
     async def asend(self, peer, message, *, timeout=None):
-        self.socket = socket.socket()
+        self.left = [*self.left, socket.socket()]
         reply = await super().asend(peer, message, timeout=timeout)
-        self.socket.close()
+        self.left.pop().close()
         return reply
 
     def shutdown(self):
         super().shutdown()
-        self.socket.close()
+        for one in self.left:
+            one.close()
+
+
+@broken(
+    "cancelling_a_message_leaves_nothing_open",
+    f"found 1 left open after cancelling asend: {os.devnull}, expected nothing",
+)
+class LeaksAFile(Sending):
+    left = ()
+
+    async def asend(self, peer, message, *, timeout=None):
+        # All have one name, and one was there before.
+        self.left = [*self.left, os.open(os.devnull, os.O_RDONLY)]
+        return await super().asend(peer, message, timeout=timeout)
+
+    def shutdown(self):
+        super().shutdown()
+        for one in self.left:
+            os.close(one)
 
 
 STOP = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,26 @@ class BelievesTheSigner(Sending):
 
 @broken(
     "status_headers_and_media_type_are_kept",
+    "found the signer '5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY' from send",
+)
+class BelievesAHeader(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        reply = await super().asend(peer, message, timeout=timeout)
+        return replace(reply, signer=reply.header("x-signer"))
+
+
+@broken(
+    "status_headers_and_media_type_are_kept",
+    "found ['two'] as X-Twice from send, expected ['one', 'two']",
+)
+class KeepsHeadersInAMapping(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        reply = await super().asend(peer, message, timeout=timeout)
+        return replace(reply, headers=tuple(dict(reply.headers).items()))
+
+
+@broken(
+    "status_headers_and_media_type_are_kept",
     "found 1795363200.0 seconds from send, expected what the call took",
 )
 class TellsTheTimeOfDay(Sending):
@@ -162,6 +183,18 @@ class ShowsTheQuery(Sending):
 
 
 @broken(
+    "a_peer_that_hangs_is_late_within_the_limit",
+    "found the query of the peer's URL in an error of send",
+)
+class AdvisesWithTheQuery(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        try:
+            return await super().asend(peer, message, timeout=timeout)
+        except Late as exc:
+            raise Late(exc.what, fix=f"try {peer.url} by hand") from exc
+
+
+@broken(
     "a_peer_that_is_not_there_refuses_and_got_nothing",
     "found KeyError: 'gone' from send to an address nobody listens at, expected btplug.errors.Refused",
 )
@@ -219,6 +252,60 @@ class KnowsNoRemedy(Sending):
 class ForgetsTheHotkey(Sending):
     async def asend(self, peer, message, *, timeout=None):
         return await super().asend(Peer(peer.url), message, timeout=timeout)
+
+
+class Parts:
+    """A sync stream with a head and parts that are given."""
+
+    def __init__(self, head, parts):
+        self.head, self._parts = head, parts
+
+    def __iter__(self):
+        return iter(self._parts)
+
+
+WHOEVER = "a_hotkey_that_cannot_be_asked_for_is_an_error"
+
+
+@broken(WHOEVER, "found Reply(status=200", "from asend to a peer with a hotkey")
+class ForgetsTheHotkeyInOneForm(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        return await super().asend(Peer(peer.url), message, timeout=timeout)
+
+    def send(self, peer, message, *, timeout=None):
+        work = MemoryTransportPlugin.asend(self, peer, message, timeout=timeout)
+        return self.context.home.run(work)
+
+
+@broken(WHOEVER, "found Reply(status=200", "from send_many to a peer with a hotkey")
+class ForgetsTheHotkeyOfMany(Sending):
+    def send_many(self, peers, message, **limits):
+        given = [Peer(peer.url) for peer in peers]
+        return super().send_many(given, message, **limits)
+
+
+@broken(WHOEVER, "found Reply(status=200", "from receive to a peer with a hotkey")
+class ReceivesFromWhoever(Sending):
+    async def areceive(self, peer, *, timeout=None):
+        return await super().areceive(Peer(peer.url), timeout=timeout)
+
+
+@broken(WHOEVER, "found Reply(status=200", "from stream to a peer with a hotkey")
+class StreamsToWhoever(Sending):
+    @contextmanager
+    def stream(self, peer, message, chunks=None, *, timeout=None):
+        reply = self.send(Peer(peer.url), message, timeout=timeout)
+        yield Parts(replace(reply, body=b""), [reply.body])
+
+
+@broken(
+    "receive_answers_or_is_unsupported",
+    "found receive still at work after",
+    "expected it to be over by then",
+)
+class ReceivesForEver(Sending):
+    async def areceive(self, peer, *, timeout=None):
+        return await super().areceive(peer)
 
 
 @broken(

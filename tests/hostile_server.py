@@ -53,6 +53,28 @@ class Line:
         self._rest = rest[size:]
         return head + b"\r\n\r\n" + rest[:size]
 
+    def chunks(self):
+        """Read the body of a request that came without a length."""
+        body, size = b"", 1
+        while size:
+            size = int(self._until(b"\r\n"), 16)
+            while len(self._rest) < size + 2:
+                self._more()
+            body += self._rest[:size]
+            self._rest = self._rest[size + 2 :]
+        return body
+
+    def _until(self, end):
+        while end not in self._rest:
+            self._more()
+        found, _, self._rest = self._rest.partition(end)
+        return found
+
+    def _more(self):
+        if not (data := self.sock.recv(65536)):
+            raise ConnectionError
+        self._rest += data
+
     def send(self, data):
         self.sock.sendall(data)
 

@@ -23,14 +23,16 @@ request, and the status that its header ``X-Status`` names, or 200. The hanging 
 takes the message, never answers, and closes when the other side does. Nobody listens
 at the dead one.
 
-The suite checks, in both forms: bodies from 0 bytes to 1 MiB, status, headers and media
-type; `Late` within its limit and `Refused`, with what they say of delivery; a hotkey
-nobody can prove; sync calls inside a running loop, loops and threads at once;
-`send_many`: an outcome for each, the limit, leaving it early; cancelling; `shutdown`,
-and sending after it; `serve` where it is written; `receive` and `stream`, or
-`Unsupported`; that every error is a `TransportError` that says a remedy; and that no
-thread, socket or task is left. What fails says what was found and what was expected.
-It does not check `serve` as a sync call, dialects, nor what a hostile server sends.
+The suite checks, in both forms: bodies from 0 bytes to 1 MiB, status, headers (also
+such as repeat) and media type; `Late` within its limit and `Refused`, with what they
+say of delivery; a hotkey nobody can prove, in every form there is; sync calls inside a
+running loop, loops and threads at once; `send_many`: an outcome for each, the limit,
+leaving it early; cancelling; `shutdown`, and sending after it; `serve` where it is
+written; `receive`, and `stream` with its chunks, or `Unsupported`; that every error is
+a `TransportError` that says a remedy, and nowhere the query of a URL; and that no
+thread, task, socket or other descriptor is left. What is kept once for the process, or
+for each peer until `shutdown`, may stay. What fails says what was found and what was
+expected. It does not check `serve` as a sync call, dialects, nor what a hostile server sends.
 
 **A command** runs with what it needs, its options passed by name::
 

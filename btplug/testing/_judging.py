@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -125,7 +126,7 @@ def is_whole(error: TransportError, what: str) -> None:
         "what the reader can do next",
     )
     # A query may hold a key, and errors are logged.
-    shown = f"{error.what} {error.where or ''}"
+    shown = f"{error.what} {error.where or ''} {error.fix}"
     expect(
         "contract-secret" not in shown,
         f"the query of the peer's URL in an error of {what}: {shown}",
@@ -134,7 +135,10 @@ def is_whole(error: TransportError, what: str) -> None:
 
 
 class Held:
-    """What a process holds: threads, sockets where the system tells, tasks of a loop.
+    """What a process holds: threads, tasks of a loop, and what it has open.
+
+    Descriptors of every kind count, where the system tells of them: a file, a pipe or
+    an epoll that each message leaves is what ends a neuron after a day.
 
     Args:
         home: Whose tasks count; None: none do.
@@ -149,40 +153,39 @@ class Held:
         until = time.monotonic() + seconds
         while left := self._now() - self._before:
             if time.monotonic() > until:
-                names = "; ".join(sorted(str(name) for _, name in left)[:5])
+                names = "; ".join(sorted(name for _, name in left.elements())[:5])
                 raise AssertionError(
-                    f"found {len(left)} left open after {after}: {names}, "
+                    f"found {left.total()} left open after {after}: {names}, "
                     "expected nothing\n  fix:   close what was opened, also where "
                     "the call is cancelled"
                 )
             time.sleep(0.005)
 
-    def _now(self) -> set[tuple[int, str]]:
+    def _now(self) -> Counter[tuple[int, str]]:
         # While a loop runs, it keeps the threads of its pool.
         names = ("asyncio_", "uvloop_", "btplug home loop_")
         pool = names if self._home is not None else ()
-        found = {
+        found = Counter(
             (id(thread), f"thread {thread.name}")
             for thread in threading.enumerate()
             if not thread.name.startswith(pool)
-        }
+        )
         descriptors = "/proc/self/fd"
         for name in os.listdir(descriptors) if os.path.isdir(descriptors) else ():
             with suppress(OSError):
-                link = os.readlink(f"{descriptors}/{name}")
-                if link.startswith("socket:"):
-                    found.add((0, link))
+                # Counted, because all epolls have one name, and so has a file.
+                found[0, os.readlink(f"{descriptors}/{name}")] += 1
         if self._home is not None:
-            found |= within(5.0, "the home loop", lambda: _tasks_of(self._home))
+            found += within(5.0, "the home loop", lambda: _tasks_of(self._home))
         return found
 
 
-def _tasks_of(home: HomeLoop | None) -> set[tuple[int, str]]:
+def _tasks_of(home: HomeLoop | None) -> Counter[tuple[int, str]]:
     import asyncio
 
-    async def tasks() -> set[tuple[int, str]]:
+    async def tasks() -> Counter[tuple[int, str]]:
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        return {(id(task), f"task {task.get_coro()!r:.120}") for task in others}
+        return Counter((id(task), f"task {task.get_coro()!r:.120}") for task in others)
 
     assert home is not None
     return home.run(tasks())

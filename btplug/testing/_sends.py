@@ -7,18 +7,14 @@ import threading
 import time
 from functools import partial
 
-from btplug.errors import Late, Refused, TransportError, Unsupported
+from btplug.errors import Late, Refused, TransportError
 from btplug.message import Health, Message, Peer
-from btplug.testing._case import Case
-from btplug.testing._judging import answers, expect, fails, is_reply, timed, within
-
-_SECRET = "?key=contract-secret"
-# An address of the right form, to which nobody has the key.
-_HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+from btplug.testing._case import HOTKEY, SECRET, Case
+from btplug.testing._judging import answers, expect, fails, timed, within
 
 
 class SendChecks(Case):
-    """`send`, `asend`, `receive` and `health`."""
+    """`send`, `asend` and `health`."""
 
     def test_a_body_of_any_size_comes_back_whole(self) -> None:
         bodies = (b"", b"hello", bytes(range(256)), b"\xff\x00\r\n" * 262_144)
@@ -38,7 +34,15 @@ class SendChecks(Case):
         message = Message(
             body=b"x",
             media_type="text/x-contract; charset=utf-8",
-            headers=(("X-Status", "404"), ("X-Contract", "a b; c=d")),
+            headers=(
+                ("X-Status", "404"),
+                ("X-Contract", "a b; c=d"),
+                # What anybody can write is no proof.
+                ("X-Signer", HOTKEY),
+                ("X-Hotkey", HOTKEY),
+                ("X-Twice", "one"),
+                ("X-Twice", "two"),
+            ),
         )
         with self.live() as (transport, peers):
             for what, send in self.forms(transport):
@@ -56,6 +60,14 @@ class SendChecks(Case):
                     and reply.header("x-contract") == "a b; c=d",
                     f"{shown} from {what}",
                     f"{message.media_type!r} and X-Contract: 'a b; c=d'",
+                )
+                twice = [v for k, v in reply.headers if k.lower() == "x-twice"]
+                # Whoever stands between may join them: RFC 9110, section 5.2.
+                expect(
+                    ", ".join(twice) == "one, two",
+                    f"{twice} as X-Twice from {what}",
+                    "['one', 'two']: headers that repeat are kept, in order",
+                    "send and return headers as pairs, never as a mapping",
                 )
                 expect(
                     reply.signer is None,
@@ -75,7 +87,7 @@ class SendChecks(Case):
                     late = fails(
                         Late,
                         f"{what} to a peer that hangs",
-                        partial(send, peers.hang + _SECRET, Message(body=b"x"), 0.3),
+                        partial(send, peers.hang + SECRET, Message(body=b"x"), 0.3),
                     )
                 expect(
                     late.delivered is None,
@@ -89,80 +101,13 @@ class SendChecks(Case):
                 refused = fails(
                     Refused,
                     f"{what} to an address nobody listens at",
-                    partial(send, peers.dead + _SECRET, Message(body=b"x")),
+                    partial(send, peers.dead + SECRET, Message(body=b"x")),
                 )
                 expect(
                     refused.delivered is False,
                     f"Refused with delivered={refused.delivered} from {what}",
                     "False: it may be sent again without asking",
                 )
-
-    def test_a_hotkey_that_cannot_be_asked_for_is_an_error(self) -> None:
-        """With keys configured a transport may be able to ask for it."""
-        if "dialects" in self.config:
-            return
-        with self.live() as (transport, peers):
-            error = fails(
-                TransportError,
-                "send to a peer with a hotkey, without any key",
-                lambda: within(
-                    5.0 + self.tolerance,
-                    "send",
-                    lambda: transport.send(
-                        Peer(peers.echo, hotkey=_HOTKEY), Message(), timeout=5.0
-                    ),
-                ),
-            )
-            expect(
-                error.delivered is False,
-                f"delivered={error.delivered}",
-                "False: nothing is sent that somebody else could answer",
-            )
-
-    def test_receive_answers_or_is_unsupported(self) -> None:
-        with self.live() as (transport, peers):
-            calls = {
-                "receive": lambda: transport.receive(Peer(peers.echo), timeout=5.0),
-                "areceive": lambda: asyncio.run(
-                    _call(transport.areceive, Peer(peers.echo), timeout=5.0)
-                ),
-            }
-            for what, call in calls.items():
-                try:
-                    is_reply(within(6.0 + self.tolerance, what, call), what)
-                except AssertionError:
-                    raise
-                except Exception:
-                    error = fails(Unsupported, what, call)
-                    expect(
-                        error.delivered is False,
-                        f"Unsupported with delivered={error.delivered}",
-                        "False",
-                    )
-
-    def test_a_stream_has_a_head_and_a_body_or_is_unsupported(self) -> None:
-        body = b"0123456789abcdef" * 16_384
-
-        def streamed() -> tuple[int, bytes]:
-            message = Message(body=body)
-            with transport.stream(Peer(peers.echo), message, timeout=10.0) as found:
-                head = is_reply(found.head, "the head of a stream")
-                expect(not head.body, f"{len(head.body)} bytes in the head", "none")
-                return head.status, b"".join(found)
-
-        with self.live() as (transport, peers):
-            try:
-                status, came = within(11.0 + self.tolerance, "stream", streamed)
-            except AssertionError:
-                raise
-            except Exception:
-                fails(Unsupported, "stream", streamed)
-                return
-            expect(
-                status == 200 and came == body,
-                f"status {status} and {len(came):,} bytes",
-                f"200 and the {len(body):,} bytes that were sent",
-            )
 
     def test_health_says_that_a_live_transport_can_be_used(self) -> None:
         with self.live() as (transport, _):
@@ -247,11 +192,6 @@ class LoopChecks(Case):
                     expect(exc.fix, f"{exc!r} without 'fix' from {what}", "a remedy")
                 else:
                     expect(False, f"{found!r} from {what}", "an error: it has no host")
-
-
-async def _call(method: object, *given: object, **keywords: object) -> object:
-    assert callable(method)
-    return await method(*given, **keywords)
 
 
 def _run(main: object) -> object:

@@ -15,6 +15,8 @@ def answer(line):
     """Answer as `btplug.testing.echo` does."""
     while data := line.request():
         head, _, body = data.partition(b"\r\n\r\n")
+        if b"transfer-encoding: chunked" in head.lower():
+            body = line.chunks()
         status, kept = b"200", []
         for one in head.split(b"\r\n")[1:]:
             key, _, value = one.partition(b":")

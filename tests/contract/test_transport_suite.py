@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from contextlib import nullcontext
 
 import pytest
 from broken_ends import CASES, STOP, ServesNothing
+from broken_sends import Sending
 
 from btplug import (
     CLIPlugin,
@@ -111,6 +113,43 @@ def test_a_transport_with_a_sync_send_alone_passes(check):
     given = Peers("sync://echo", "sync://hang", "sync://dead")
 
     getattr(suite(Sync, peers=lambda self: nullcontext(given)), check)()
+
+
+class Keeps(Sending):
+    """One socket to each peer for all its messages, and one thread in the process."""
+
+    poller = None
+
+    def initialize(self, config):
+        super().initialize(config)
+        self.kept = {}
+
+    async def asend(self, peer, message, *, timeout=None):
+        reply = super().asend(peer, message, timeout=timeout)
+        if peer.url not in self.kept:
+            self.kept[peer.url] = socket.socket()
+        if not Keeps.poller:
+            Keeps.poller = threading.Thread(target=STOP.wait, args=(60,), name="reaper")
+            Keeps.poller.start()
+        return await reply
+
+    def shutdown(self):
+        super().shutdown()
+        for one in self.kept.values():
+            one.close()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("reaper")
+@pytest.mark.parametrize(
+    "check", [name for name in CHECKS if name.endswith(("leaves_nothing_open", "used"))]
+)
+def test_what_is_kept_for_the_next_message_is_no_leak(check):
+    # Each check comes first in its process: only once the thread is not there.
+    plugin = type("Keeps", (Keeps,), {})
+    Keeps.poller = None
+
+    getattr(suite(plugin), check)()
 
 
 def test_a_transport_that_cannot_serve_is_told_to_name_its_peers():
