@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit
 
 import pytest
 
-from btplug import Message, Peer, Reply
-from btplug.errors import BadReply, Late, Refused, TransportError
+from btplug import Message, Peer, Reply, TransportPlugin
+from btplug.errors import BadReply, Cut, Late, Refused, TransportError
 from btplug.testing import MemoryTransportPlugin
 
 CASES = []
@@ -324,3 +326,82 @@ class ReceivesNothing(Sending):
 class ReceivesNone(Sending):
     async def areceive(self, peer, *, timeout=None):
         return None
+
+
+STRANGER = "a_message_goes_where_it_is_sent_and_follows_nobody"
+
+
+@broken(
+    STRANGER,
+    "found status 200 and Location: None from send to a peer that names another",
+)
+class FollowsRedirects(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        reply = await super().asend(peer, message, timeout=timeout)
+        if reply.status != 307:
+            return reply
+        there = Peer(reply.header("location"))
+        return await super().asend(there, message, timeout=timeout)
+
+
+@broken(STRANGER, "found PUT / at the peer, by send", "with path?a=b")
+class DropsTheTarget(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        return await super().asend(peer, replace(message, target=""), timeout=timeout)
+
+
+@broken(STRANGER, "found POST /path?a=b at the peer, by send", "expected PUT")
+class DropsTheMethod(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        return await super().asend(peer, replace(message, method=""), timeout=timeout)
+
+
+CUT = "a_message_whose_connection_is_cut_is_sent_once"
+
+
+@broken(CUT, "found Refused with delivered=False from send", "expected Cut")
+class CallsACutRefused(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        try:
+            return await super().asend(peer, message, timeout=timeout)
+        except Cut as exc:
+            raise Refused("gone", fix="send again", delivered=False) from exc
+
+
+@broken(CUT, "found 2 messages at the peer after one send", "expected 1: a second")
+class SendsAgain(Sending):
+    async def asend(self, peer, message, *, timeout=None):
+        try:
+            return await super().asend(peer, message, timeout=timeout)
+        except Cut:
+            return await super().asend(peer, message, timeout=timeout)
+
+
+DRIP = "a_peer_that_drips_is_late_within_the_limit"
+
+
+@broken(
+    DRIP,
+    "found send still at work after",
+    "keep the whole call within its timeout",
+)
+class LimitsEachRead(TransportPlugin):
+    """What `timeout` of http.client, and of most libraries, means."""
+
+    schemes = ("http",)
+
+    def initialize(self, config):
+        pass
+
+    def send(self, peer, message, *, timeout=None):
+        there = HTTPConnection(urlsplit(peer.url).netloc, timeout=timeout)
+        try:
+            there.request("POST", "/", message.body)
+            return Reply(status=200, body=there.getresponse().read())
+        except HTTPException as exc:
+            raise Cut("cut", fix="send again, if it may arrive twice") from exc
+        finally:
+            there.close()
+
+    def shutdown(self):
+        pass

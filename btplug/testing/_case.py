@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from btplug._forms import is_made
 from btplug.errors import Unsupported
-from btplug.message import Message, Peer
+from btplug.message import Message, Peer, Reply
 from btplug.testing._judging import Held, expect, within
 from btplug.testing.live import echo, hang, running, serving
 from btplug.transport import TransportPlugin
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from btplug.message import Reply
+    from btplug.message import Handler, Request
 
     Send = Callable[..., Reply]  # peer or its URL, message, timeout
 
@@ -37,11 +37,21 @@ class Peers:
         hang: Takes a message, never answers, and lets go of the connection when the
             other side does.
         dead: Nobody listens there.
+        moved: Answers with status 307, a header ``Location`` that names another peer,
+            and as body the method, a blank and the target of the request. Empty, here
+            and below: what needs the peer is skipped.
+        cut: Takes a whole message, and ends the connection without a reply.
+        drip: Answers with a byte now and then, and never comes to the end.
+        taken: Returns how many messages *cut* has taken.
     """
 
     echo: str
     hang: str
     dead: str
+    moved: str = ""
+    cut: str = ""
+    drip: str = ""
+    taken: Callable[[], int] | None = None
 
 
 class Case:
@@ -69,11 +79,12 @@ class Case:
             self._told(server),
             serving(server, hang) as stuck,
             serving(server, echo) as there,
+            serving(server, _moved_to(there)) as moved,
         ):
             # Last, so that no other takes its place.
             with serving(server, echo) as dead:
                 pass
-            yield Peers(echo=there, hang=stuck, dead=dead)
+            yield Peers(echo=there, hang=stuck, dead=dead, moved=moved)
 
     @contextmanager
     def _told(self, server: TransportPlugin) -> Iterator[None]:
@@ -128,6 +139,19 @@ class Case:
             for _, send in self.forms(transport):
                 send(peers.echo, Message(body=b"x"))
 
+    def needed(self, peers: Peers, name: str) -> str:
+        """Return the URL of a peer that need not be there; skip the test without it."""
+        url: str = getattr(peers, name)
+        if not url:
+            # pytest takes it for its own.
+            from unittest import SkipTest
+
+            raise SkipTest(
+                f"found no {name!r} in the Peers of {type(self).__name__}, "
+                "expected one to judge this with: see btplug.testing.Peers"
+            )
+        return url
+
     def forms(self, transport: Any) -> Iterator[tuple[str, Send]]:
         """Yield both forms of send, called alike, each within its limit."""
         yield "send", self.guarded("send", transport.send)
@@ -149,6 +173,18 @@ class Case:
             return within(limit, what, partial(call, peer, message, timeout=timeout))
 
         return send
+
+
+def _moved_to(url: str) -> Handler:
+    async def moved(request: Request) -> Reply:
+        message = request.message
+        return Reply(
+            status=307,
+            body=f"{message.method} {message.target}".encode(),
+            headers=(("Location", url),),
+        )
+
+    return moved
 
 
 _HAVE_RUN: set[object] = set()  # plugins, in this process

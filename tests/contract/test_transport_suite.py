@@ -8,17 +8,20 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
+from typing import ClassVar
+from unittest import SkipTest
 
 import pytest
 from broken_ends import CASES, STOP, ServesNothing
-from broken_sends import Sending
+from broken_sends import CUT, DRIP, STRANGER, LimitsEachRead, Sending
+from given_peers import in_memory, wired
 
 from btplug import (
     CLIPlugin,
     Reply,
     TransportPlugin,
 )
-from btplug.errors import Late, NotAllowed, Refused
+from btplug.errors import Cut, Late, NotAllowed, Refused
 from btplug.network import parse_url
 from btplug.testing import (
     Peers,
@@ -43,6 +46,10 @@ def suite(plugin, **members):
     """Return the suite for *plugin*; peers of a class that cannot serve are given."""
     if plugin is ServesNothing:
         members["peers"] = lambda self: nullcontext()
+    if plugin is LimitsEachRead:
+        members["peers"] = lambda self: wired()
+    elif isinstance(plugin, type) and issubclass(plugin, Sending):
+        members["peers"] = lambda self: in_memory(self._own_peers())
     members = {"plugin": plugin, "tolerance": 0.3, **members}
     return type("Case", (TransportContract,), members)()
 
@@ -81,6 +88,7 @@ class Sync(TransportPlugin):
 
     schemes = ("sync",)
     open = False
+    taken: ClassVar = []
 
     def initialize(self, config):
         self.open = True
@@ -91,7 +99,13 @@ class Sync(TransportPlugin):
             raise NotAllowed("it may not be sent", fix="do not", delivered=False)
         if "dead" in peer.url:
             raise Refused("nobody there", fix="look", delivered=False)
-        if "hang" in peer.url:
+        if "cut" in peer.url:
+            self.taken.append(message)
+            raise Cut("it was cut", fix="send again, if it may arrive twice")
+        if "moved" in peer.url:
+            body = f"{message.method} /{message.target}".encode()
+            return Reply(status=307, body=body, headers=(("Location", "sync://echo"),))
+        if "hang" in peer.url or "drip" in peer.url:
             threading.Event().wait(timeout)
             raise Late("it was long", fix="wait")
         kept = tuple(one for one in message.headers if one[0].startswith("X-"))
@@ -110,9 +124,27 @@ class Sync(TransportPlugin):
 @pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_transport_with_a_sync_send_alone_passes(check):
-    given = Peers("sync://echo", "sync://hang", "sync://dead")
+    given = Peers(
+        "sync://echo", "sync://hang", "sync://dead", "sync://moved", "sync://cut",
+        "sync://drip", lambda: len(Sync.taken),
+    )  # fmt: skip
 
     getattr(suite(Sync, peers=lambda self: nullcontext(given)), check)()
+
+
+@pytest.mark.parametrize(
+    ("check", "name"), [(STRANGER, "moved"), (CUT, "cut"), (DRIP, "drip")]
+)
+def test_what_needs_a_peer_that_is_not_given_is_skipped_and_says_so(check, name):
+    given = Peers("sync://echo", "sync://hang", "sync://dead")
+
+    with pytest.raises(SkipTest) as caught:
+        getattr(suite(Sync, peers=lambda self: nullcontext(given)), f"test_{check}")()
+
+    assert str(caught.value) == (
+        f"found no {name!r} in the Peers of Case, "
+        "expected one to judge this with: see btplug.testing.Peers"
+    )
 
 
 class Keeps(Sending):
