@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # Levels of lists and mappings; what others nest deeper is rarely data.
 DEPTH = 128
+# An empty list of three bytes takes a hundred as an object, a mapping two hundred.
+_ROOM = 32  # bytes of the limit for each of them
+_FEW = 256 * 1024  # of them, whatever the limit is
 _STEP = 1024 * 1024  # bytes that are counted between two looks at the sum
 
 
@@ -22,23 +25,35 @@ class BadJSON(ValueError):
     """Bytes that are no JSON, or more of it than is wanted; the text is the reason."""
 
 
-def loads(data: Buffer, *, limit: int = 8 * 1024 * 1024, depth: int = DEPTH) -> object:
+def loads(
+    data: Buffer,
+    *,
+    limit: int = 8 * 1024 * 1024,
+    depth: int = DEPTH,
+    strict: bool = False,
+) -> object:
     """Return what JSON in UTF-8 says; what two readers could take apart is refused.
 
     Args:
-        limit: Bytes it may have: as objects it takes ten times its size.
+        limit: Bytes it may have: as objects it takes up to twenty times as much, or
+            fifty where it is not *strict*.
         depth: Levels of lists and mappings it may have.
+        strict: It is from anybody: refuse half a surrogate pair, and more than one
+            list or mapping for each 32 bytes of *limit*, if over 262,144.
 
     Raises:
         BadJSON: It has NaN, an infinity (1e999 is one), a repeated key, an integer
             of more than 4,300 digits, too many levels or bytes, or is none at all.
 
-    Source: RFC 8259; RFC 7493, section 2, for repeated keys.
+    Source: RFC 8259; RFC 7493, section 2, for repeated keys and surrogates.
     """
     if memoryview(data).nbytes > limit:
         raise BadJSON(f"at most {limit:,} bytes of it")
     try:
         text = str(data, "utf-8")
+        most = max(_FEW, limit // _ROOM)
+        if strict and _opens_more(text, most):
+            raise BadJSON(f"at most {most:,} lists and mappings in {limit:,} bytes")
         value = _decoder().decode(text)
     except RecursionError as exc:
         raise BadJSON("nested too deep") from exc
@@ -48,7 +63,29 @@ def loads(data: Buffer, *, limit: int = 8 * 1024 * 1024, depth: int = DEPTH) -> 
     # Counting is much cheaper than walking, and mostly enough.
     if text.count("[") + text.count("{") > depth and not _fits(value, depth):
         raise BadJSON(f"nested too deep, more than {depth} levels")
+    # Only an escape makes one; what is written again is a body of the same size.
+    has_surrogates = strict and ("\\ud" in text or "\\uD" in text)
+    if has_surrogates and not _encodable(_encoder().encode(value)):
+        raise BadJSON("text with half a surrogate pair")
     return value
+
+
+def _opens_more(text: str, most: int) -> bool:
+    """Return whether *text* has more than *most* lists and mappings."""
+    if text.count("[") + text.count("{") <= most:
+        return False
+    import re
+
+    # Brackets inside text cost nothing. Without escapes it ends at the next quote.
+    plain = text.replace("\\\\", "").replace('\\"', "")
+    found = 0
+    # In steps, so that other threads have their turn, and no further than needed.
+    for part in re.finditer('([^"]+)(?:"[^"]*"?)?|"[^"]*"?', plain):
+        outside = part[1] or ""
+        found += outside.count("[") + outside.count("{")
+        if found > most:
+            return True
+    return False
 
 
 def crowded(data: bytes, most: int) -> bool:

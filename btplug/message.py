@@ -79,11 +79,24 @@ class Message:
 
     @classmethod
     def of(cls, data: str | bytes | Message | None) -> Message:
-        """Make a message of text (UTF-8), bytes, None (empty) or a message."""
+        """Make a message of text (UTF-8), bytes, None (empty) or a message.
+
+        Raises:
+            UsageError: *data* is something else, or text that UTF-8 has not.
+        """
         if data is None:
             return cls()
         if isinstance(data, str):
-            return cls(body=data.encode(), media_type="text/plain; charset=utf-8")
+            try:
+                body = data.encode()
+            # What the shell hands over as other bytes becomes half a surrogate pair.
+            except UnicodeEncodeError as exc:
+                raise UsageError(
+                    f"found text with {data[exc.start]!r} at position {exc.start}, "
+                    "expected text that UTF-8 can write",
+                    fix="hand bytes over as bytes, at a terminal as a file: @FILE",
+                ) from exc
+            return cls(body=body, media_type="text/plain; charset=utf-8")
         if isinstance(data, Message):
             return data
         if isinstance(data, (bytes, bytearray, memoryview)):
@@ -179,10 +192,11 @@ class Reply:
             raise self._unreadable("UTF-8 text", str(exc.reason)) from exc
 
     def json(self, *, limit: int = 8 * 1024 * 1024) -> object:
-        """Return the body as JSON; NaN, duplicate keys and deep nesting are refused.
+        """Return the body as JSON; `btplug.codecs.decode_json` says what is refused.
 
         Args:
-            limit: Bytes the body may have: as objects it takes ten times its size.
+            limit: Bytes the body may have: as objects it takes up to twenty times as
+                much. It may have one list or mapping for each 32 of them, or 262,144.
 
         Raises:
             BadReply: It is not JSON; the message shows what came instead.
@@ -190,7 +204,7 @@ class Reply:
         from btplug._json import BadJSON, loads
 
         try:
-            return loads(self.body, limit=limit)
+            return loads(self.body, limit=limit, strict=True)
         except BadJSON as exc:
             raise self._unreadable("JSON", str(exc)) from exc
 

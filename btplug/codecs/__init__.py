@@ -37,7 +37,7 @@ SAFETENSORS_TYPE = "application/safetensors"
 
 
 def encode_json(value: object) -> bytes:
-    """Return *value* as compact JSON in UTF-8, which `decode_json` reads back.
+    """Return *value* as compact JSON in UTF-8; `decode_json` reads it in its limits.
 
     Lists and tuples become arrays; mappings are dicts whose keys are text.
 
@@ -63,16 +63,17 @@ def decode_json(
     """Return what JSON in UTF-8 says; what two readers could take apart is refused.
 
     Args:
-        limit: Bytes it may have: as objects it takes ten times its size.
+        limit: Bytes it may have: as objects it takes up to twenty times as much. It
+            may have one list or mapping for each 32 of them, or 262,144.
         depth: Levels of lists and mappings it may have.
 
     Raises:
-        BadReply: It has NaN, an infinity (1e999 is one), a repeated key, an integer of
-            more than 4,300 digits, too many levels or bytes, or is none at all; the
-            message shows how it begins.
+        BadReply: It has NaN, an infinity (1e999 is one), a repeated key, half a
+            surrogate pair, an integer of more than 4,300 digits, too many levels,
+            lists or bytes, or is none at all; the message shows how it begins.
     """
     try:
-        return _json.loads(data, limit=limit, depth=depth)
+        return _json.loads(data, limit=limit, depth=depth, strict=True)
     except _json.BadJSON as exc:
         view = memoryview(data)
         raise BadReply(

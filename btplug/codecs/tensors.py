@@ -175,7 +175,7 @@ def _split(data: Buffer) -> tuple[dict[str, object], memoryview]:
         )
     text = view[8 : 8 + size]
     try:
-        header = _json.loads(text, limit=HEADER_LIMIT, depth=4)
+        header = _json.loads(text, limit=HEADER_LIMIT, depth=4, strict=True)
     except _json.BadJSON as exc:
         begins = bytes(text[:80])
         raise _bad(f"a header that begins with {begins!r}", f"JSON ({exc})") from exc

@@ -97,7 +97,8 @@ class Synapses:
         """
         if crowded(reply.body, self._most):
             raise BadReply(self._crowd(reply.body), where=where, fix=_RAISE)
-        return reply.json(limit=max(len(reply.body), 1))
+        # So much that *max_items* is the limit for lists: one for 32 bytes is allowed.
+        return reply.json(limit=max(len(reply.body), 32 * self._most))
 
     def _crowd(self, body: bytes) -> str:
         return (

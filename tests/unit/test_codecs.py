@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from btplug import Reply
 from btplug.codecs import decode_json, encode_json
 from btplug.errors import BadReply, UsageError
 
@@ -98,6 +100,9 @@ def test_the_deepest_json_that_is_written_is_read():
         (b"", "Expecting value"),
         (b"[1] x", "Extra data"),
         (b"\x1b[31m", "Expecting value"),
+        (rb'"\ud800"', "half a surrogate pair"),
+        (rb'"\uDFFF"', "half a surrogate pair"),
+        (rb'[{"\udC00\uD800":1}]', "half a surrogate pair"),
     ],
 )
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -111,6 +116,14 @@ def test_what_is_no_good_json_is_one_error_that_shows_its_begin(body, reason, ki
     )
     assert reason in found
     assert found.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [(rb'"\ud83d\uDE00"', "\U0001f600"), (rb'"\\ud800"', r"\ud800")],
+)
+def test_a_whole_surrogate_pair_and_what_looks_like_one_are_read(body, value):
+    assert decode_json(body) == value
 
 
 def test_brackets_inside_text_are_no_levels():
@@ -138,6 +151,56 @@ def test_a_body_over_the_limit_is_refused_before_it_costs_memory():
     assert decode_json(b"[1,2]", limit=5) == [1, 2]
     with pytest.raises(BadReply, match="at most 4 bytes of it"):
         decode_json(b"[1,2]", limit=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", [b"[]", b'{"":1}', b"[" * 126 + b"]" * 126])
+@pytest.mark.parametrize("call", [decode_json, lambda body: reply_of(body).json()])
+def test_lists_that_take_much_memory_are_refused_before_they_do(piece, call):
+    """As objects they took 48 times their size, and three seconds."""
+    body = b"[" + b",".join([piece] * (8_000_000 // (len(piece) + 1))) + b"]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadReply) as caught:
+            call(body)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(body)
+    finally:
+        tracemalloc.stop()
+
+    expected = "(at most 262,144 lists and mappings in 8,388,608 bytes)"
+    assert expected in caught.value.what
+
+
+def reply_of(body):
+    return Reply(status=200, body=body)
+
+
+@pytest.mark.slow
+def test_lists_are_allowed_by_the_limit():
+    body = b"[" + b"[]," * 300_000 + b"1]"
+
+    with pytest.raises(BadReply, match="at most 262,144 lists"):
+        decode_json(body)
+    assert len(decode_json(body, limit=10**7)) == 300_001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "text", ["[{" * 200_000, '"[' * 300_000, '\\"{' * 300_000, "\\\\[" * 300_000]
+)
+def test_brackets_inside_text_are_no_lists(text):
+    value = [text, {text: [[]]}]
+
+    assert decode_json(encode_json(value)) == value
+
+
+@pytest.mark.slow
+def test_a_text_without_its_end_is_refused_at_once():
+    body = b"[" * 263_000 + b'"' + b'\\"[' * 1_000_000
+    began = time.perf_counter()
+
+    assert "262,144 lists" in refusal(body)
+    assert time.perf_counter() - began < 5
 
 
 def refusal(body):

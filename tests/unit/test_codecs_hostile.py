@@ -82,6 +82,10 @@ BAD = {
         body_of({f"{n:x}": tensor("U8", [0], [0, 0]) for n in range(10_001)}),
         "10,001 tensors, expected at most 10,000",
     ),
+    "half a pair": (
+        body_of(b'{"\\ud800":%b}' % json.dumps(tensor()).encode(), bytes(8)),
+        "half a surrogate pair",
+    ),
     "terminal": (body_of({"\x9b": tensor("\x9b")}, bytes(8)), "'\\x9b'"),
 }
 

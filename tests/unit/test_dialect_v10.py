@@ -687,6 +687,15 @@ def test_an_answer_with_too_much_in_it_is_refused_before_it_is_decoded(code, nam
     assert caught.value.where == PEER.url
 
 
+@pytest.mark.slow
+def test_an_answer_may_have_as_many_lists_as_its_limit_says():
+    reply = replied(b'{"prompt":[' + b"[]," * 300_000 + b"1]}")
+
+    found = make(ALICE, max_items=10**6).answer(PEER, message(name="Echo"), reply)
+
+    assert found.body == reply.body
+
+
 def test_an_answer_of_which_nothing_is_asked_is_not_decoded():
     reply = replied(CROWDED)
 

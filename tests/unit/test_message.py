@@ -94,6 +94,18 @@ def test_other_data_is_refused_with_what_to_do(data):
     assert "JSON" in caught.value.fix
 
 
+def test_text_that_utf8_has_not_is_refused_with_its_place():
+    """As a shell hands over the byte 0xff: ``--data $'\\xff'``."""
+    with pytest.raises(UsageError) as caught:
+        Message.of("ab\udcff")
+
+    assert str(caught.value) == (
+        "found text with '\\udcff' at position 2, expected text that UTF-8 can write\n"
+        "  fix:   hand bytes over as bytes, at a terminal as a file: @FILE"
+    )
+    assert caught.value.exit_code == 2
+
+
 # -- Reply
 
 
