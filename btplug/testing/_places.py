@@ -97,12 +97,16 @@ class Server:
                 if not isinstance(found, (Reply, Message)):
                     found = await found
             if isinstance(found, Message):
-                return Reply(
+                found = Reply(
                     status=200, body=found.body, media_type=found.media_type,
                     headers=found.headers,
                 )  # fmt: skip
             if not isinstance(found, Reply):
                 raise TypeError(f"found a {type(found).__name__}, expected a Reply")
+            # bytes(5) is five zero bytes.
+            if not isinstance(found.body, (bytes, bytearray, memoryview)):
+                kind = type(found.body).__name__
+                raise TypeError(f"found a body of type {kind}, expected bytes")
         except Exception:
             self._logger().exception("the handler of a memory server failed")
             return Reply(status=500)

@@ -162,7 +162,14 @@ def test_a_sync_handler_does_not_hold_up_the_others(memory):
 
 
 @pytest.mark.parametrize(
-    "handler", [lambda r: "text", lambda r: 1 / 0], ids=["type", "error"]
+    "handler",
+    [
+        lambda r: "text",
+        lambda r: 1 / 0,
+        lambda r: Reply(status=200, body=5),
+        lambda r: Message(body=None),
+    ],
+    ids=["type", "error", "number", "none"],
 )
 def test_what_a_handler_does_wrong_is_500_and_is_logged(memory, handler, caplog):
     with serving(memory, handler) as url:
