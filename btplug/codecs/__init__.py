@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from btplug import _json
+from btplug.codecs._arrays import flat
 from btplug.codecs.tensors import decode_tensors, encode_tensors
 from btplug.codecs.v10 import decode_v10_tensor, encode_v10_tensor
 from btplug.errors import BadReply, UsageError
@@ -71,11 +72,12 @@ def decode_json(
         BadReply: It has NaN, an infinity (1e999 is one), a repeated key, half a
             surrogate pair, an integer of more than 4,300 digits, too many levels,
             lists or bytes, or is none at all; the message shows how it begins.
+        UsageError: *data* is no bytes, nor a buffer of such without gaps.
     """
+    view = flat(data)
     try:
-        return _json.loads(data, limit=limit, depth=depth, strict=True)
+        return _json.loads(view, limit=limit, depth=depth, strict=True)
     except _json.BadJSON as exc:
-        view = memoryview(data)
         raise BadReply(
             f"found {view.nbytes:,} bytes that begin with "
             f"{bytes(view[:80])!r}, expected JSON ({exc})",

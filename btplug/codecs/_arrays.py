@@ -44,7 +44,41 @@ def need_numpy() -> None:
 
 def little(array: Array) -> str:
     """Return the dtype of *array* as numpy writes it, little-endian: ``"<f4"``."""
-    return array.dtype.newbyteorder("<").str
+    try:
+        return array.dtype.newbyteorder("<").str
+    # Types of numpy 2 without one, such as StringDType: no form of ours has them.
+    except TypeError:
+        return str(array.dtype)
+
+
+def flat(data: object) -> memoryview:
+    """Return the bytes of *data*, read-only and without a copy.
+
+    Raises:
+        UsageError: It is no buffer, or one with gaps.
+    """
+    try:
+        view = memoryview(data).toreadonly()  # type: ignore[arg-type]  # we look
+        # numpy shows arrays without elements, which cannot be cast.
+        return view.cast("B") if view.nbytes else memoryview(b"")
+    except (TypeError, ValueError) as exc:
+        raise UsageError(
+            f"found data of type {type(data).__name__}, expected bytes, or a buffer "
+            f"of them without gaps ({exc})",
+            fix="hand over bytes: bytes(data), or data.encode() of text",
+        ) from exc
+
+
+def odd_bool(array: Array) -> int | None:
+    """Return a byte that is neither 0 nor 1 in an array of bools; None: there is none.
+
+    numpy takes it for True here and for its number there, so that what was checked
+    one way is another thing the other way.
+    """
+    if array.dtype.kind != "b" or not array.size:
+        return None
+    most = int(array.view("|u1").max())
+    return most if most > 1 else None
 
 
 def as_array(value: object, name: str) -> tuple[Array, str]:
@@ -59,7 +93,8 @@ def as_array(value: object, name: str) -> tuple[Array, str]:
         they are the bits, because numpy has not that type.
 
     Raises:
-        UsageError: It is something else, or has masked values or over 32 dimensions.
+        UsageError: It is something else, or has masked values, over 32 dimensions, or
+            bools that are neither.
     """
     import numpy as np
 
@@ -84,6 +119,11 @@ def as_array(value: object, name: str) -> tuple[Array, str]:
         raise UsageError(
             f"found {array.ndim} dimensions in {name}, expected at most {DIMENSIONS}",
             fix="reshape it",
+        )
+    if (wrong := odd_bool(array)) is not None:
+        raise UsageError(
+            f"found a byte {wrong} among the bools of {name}, expected 0 and 1",
+            fix="make bools of its numbers: array.view('u1') != 0",
         )
     return array, bits
 

@@ -11,10 +11,10 @@ Source: github.com/huggingface/safetensors, README, "Format".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from btplug import _json
-from btplug.codecs._arrays import as_array, bytes_of, little, need_numpy
+from btplug.codecs._arrays import as_array, bytes_of, flat, little, need_numpy, odd_bool
 from btplug.errors import BadReply, UsageError
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def decode_tensors(data: Buffer) -> dict[str, Array]:
     Raises:
         BadReply: It is no safetensors body, or has a tensor that numpy has not, such
             as float8, or over 10,000 of them, or a header over 1 MiB.
+        UsageError: *data* is no bytes, nor a buffer of such without gaps.
         Unsupported: numpy is not installed.
     """
     need_numpy()
@@ -156,16 +157,18 @@ def decode_tensors(data: Buffer) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for part in _parts(header, len(body)):
         array = np.ndarray(part.shape, _NUMPY[part.dtype], body, part.begin)
+        if (wrong := odd_bool(array)) is not None:
+            shown = f"tensor {part.name[:80]!r} of type BOOL with a byte {wrong}"
+            raise _bad(shown, "0 or 1")
         found[part.name] = _widened(array) if part.dtype == "BF16" else array
     return found
 
 
 def _split(data: Buffer) -> tuple[dict[str, object], memoryview]:
     """Return the header and the data; whether they agree is not looked at."""
-    view = memoryview(data).toreadonly()
+    view = flat(data)
     if view.nbytes < 8:
         raise _bad(f"{view.nbytes} bytes", "at least 8")
-    view = view.cast("B")
     size = int.from_bytes(view[:8], "little")
     if size > HEADER_LIMIT:
         raise _bad(f"a header of {size:,} bytes", f"at most {HEADER_LIMIT:,}")
@@ -216,7 +219,7 @@ def _part(name: str, info: object) -> _Part:
     if not isinstance(dtype, str) or dtype not in _NUMPY:
         known = ", ".join(_NUMPY)
         raise _bad(f"{shown} of type {str(dtype)[:40]!r}", f"one of {known}")
-    if bytes_of(offsets, 1) is None or len(offsets) != 2:
+    if not _is_span(offsets):
         raise _bad(f"{shown} with other offsets", "two integers from 0 on")
     begin, end = offsets
     width = int(_NUMPY[dtype][2:])
@@ -227,6 +230,15 @@ def _part(name: str, info: object) -> _Part:
             "a shape numpy can have, of that size",
         )
     return _Part(begin, end, name, dtype, shape)
+
+
+def _is_span(offsets: object) -> TypeGuard[list[int]]:
+    """Return whether these are two integers from 0 on; True is an int too."""
+    return (
+        isinstance(offsets, list)
+        and len(offsets) == 2
+        and all(type(at) is int and 0 <= at < 2**63 for at in offsets)
+    )
 
 
 def _widened(bits: Array) -> Array:

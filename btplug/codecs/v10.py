@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from btplug.codecs._arrays import as_array, bytes_of, little, need_numpy
+from btplug.codecs._arrays import as_array, bytes_of, little, need_numpy, odd_bool
 from btplug.errors import BadReply, UsageError
 
 if TYPE_CHECKING:
@@ -132,7 +132,10 @@ def decode_v10_tensor(value: object) -> Array:
             f"shape {str(shape)[:80]} and type {named} in {data.nbytes:,} bytes",
             "a shape numpy can have, of that size",
         )
-    return np.ndarray(shape, code, data)
+    array = np.ndarray(shape, code, data)
+    if (wrong := odd_bool(array)) is not None:
+        raise _bad(f"type bool and a byte {wrong}", "0 or 1")
+    return array
 
 
 def _bad(found: str, expected: str) -> BadReply:

@@ -1,6 +1,7 @@
 """safetensors from others: whatever is wrong with them is one error."""
 
 import json
+import mmap
 
 import numpy as np
 import pytest
@@ -86,6 +87,10 @@ BAD = {
         body_of(b'{"\\ud800":%b}' % json.dumps(tensor()).encode(), bytes(8)),
         "half a surrogate pair",
     ),
+    "bool of 2": (
+        body_of({"x": tensor("BOOL", [3], [0, 3])}, b"\0\2\1"),
+        "tensor 'x' of type BOOL with a byte 2, expected 0 or 1",
+    ),
     "terminal": (body_of({"\x9b": tensor("\x9b")}, bytes(8)), "'\\x9b'"),
 }
 
@@ -99,6 +104,34 @@ def test_a_body_that_is_wrong_is_refused_with_what_was_found(body, found):
     assert caught.value.what.startswith("found safetensors with ")
     assert caught.value.what.isprintable()
     assert len(caught.value.what) < 400
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 2)])
+def test_good_bools_are_read(shape):
+    size = int(np.prod(shape))
+    body = body_of({"x": tensor("BOOL", list(shape), [0, size])}, b"\1" * size)
+
+    assert decode_tensors(body)["x"].tolist() == np.ones(shape, bool).tolist()
+
+
+def test_tensors_may_lie_beyond_three_gigabytes(tmp_path):
+    """Two of 3.1 GB in a file with holes, which takes neither disk nor memory."""
+    size = 3_100_000_000
+    header = {
+        "a": tensor("U8", [size], [0, size]),
+        "b": tensor("U8", [size], [size, 2 * size]),
+    }
+    start = body_of(header)
+    with open(tmp_path / "large", "w+b") as file:
+        file.write(start)
+        file.truncate(len(start) + 2 * size)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            found = decode_tensors(data)
+            assert {k: v.shape for k, v in found.items()} == {
+                "a": (size,),
+                "b": (size,),
+            }
+            del found
 
 
 def test_tensors_that_are_empty_lie_anywhere_between_others():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from btplug.codecs import decode_tensors, encode_tensors
+from btplug.codecs import decode_json, decode_tensors, encode_tensors, encode_v10_tensor
 from btplug.errors import BadReply, Unsupported, UsageError
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "f2", "i4", "u4", "f4", "i8", "u8", "f8", "c8"]
@@ -234,6 +234,11 @@ def test_half_imported_torch_does_no_harm(monkeypatch):
         ("x", [1, 2], "a value of type list as tensor 'x', expected a numpy array"),
         ("x", None, "a value of type NoneType as tensor 'x'"),
         ("x", np.ma.array([1, 2], mask=[0, 1]), "a masked array as tensor 'x'"),
+        (
+            "x",
+            np.frombuffer(b"\0\1\2\0", bool)[::2],
+            "a byte 2 among the bools of tensor 'x', expected 0 and 1",
+        ),
         (1, np.zeros(1), "a tensor named 1, expected text"),
         ("__metadata__", np.zeros(1), "a tensor named '__metadata__'"),
         ("\ud800", np.zeros(1), "a key with half a surrogate pair among the names"),
@@ -246,6 +251,41 @@ def test_what_is_no_tensor_is_refused_with_its_name(name, value, found):
 
     assert found in caught.value.what
     assert caught.value.fix
+
+
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="has it not")
+@pytest.mark.parametrize(
+    "encode", [lambda x: encode_tensors({"x": x}), encode_v10_tensor]
+)
+def test_a_type_of_numpy_without_byte_order_is_refused_too(encode):
+    with pytest.raises(UsageError, match=r"of type StringDType\(\), which"):
+        encode(np.array(["a"], np.dtypes.StringDType()))
+
+
+GAPS = memoryview(bytes(64))[::2]
+TURNED = memoryview(np.zeros((4, 4), order="F"))
+
+
+@pytest.mark.parametrize("decode", [decode_tensors, decode_json])
+@pytest.mark.parametrize("data", [GAPS, TURNED, "{}", 5, None])
+def test_what_is_no_run_of_bytes_is_refused_with_what_to_do(decode, data):
+    with pytest.raises(UsageError) as caught:
+        decode(data)
+
+    assert caught.value.what.startswith(
+        f"found data of type {type(data).__name__}, "
+        "expected bytes, or a buffer of them without gaps ("
+    )
+    assert caught.value.fix == (
+        "hand over bytes: bytes(data), or data.encode() of text"
+    )
+
+
+@pytest.mark.parametrize("decode", [decode_tensors, decode_json])
+@pytest.mark.parametrize("array", [np.array(3.0), np.zeros((0, 4)), np.zeros((4, 4))])
+def test_the_bytes_of_an_array_of_any_shape_are_read_and_no_body(decode, array):
+    with pytest.raises(BadReply):
+        decode(memoryview(array))
 
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="has no more")

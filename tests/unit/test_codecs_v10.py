@@ -191,6 +191,10 @@ BAD = [
     (tensor(shape=["\x9b"]), "a shape that is none"),
     (tensor() | {"shape": None}, "a shape that is none"),
     (tensor(packed(shape=[0, 2**62], data=b""), shape=[0, 2**62]), "numpy can have"),
+    (
+        tensor(packed(type="|b1", data=b"\1\xff"), dtype="bool"),
+        "type bool and a byte 255, expected 0 or 1",
+    ),
     (tensor(dtype="\x9b"), "type '\\x9b'"),
 ]  # fmt: skip
 
