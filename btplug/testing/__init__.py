@@ -24,7 +24,8 @@ takes the message, never answers, and closes when the other side does. Nobody li
 at the dead one. Three more may be given, with ``replace(peers, cut=…)`` also by a
 transport that serves: that a message follows no redirect, is sent once where its
 connection is cut, and keeps its limit where the peer drips, is checked with these and
-skipped without; see `Peers`.
+skipped without; see `Peers`. ``brief = {"timeout": 0.5}`` names settings that end a
+message within a second, to check that one without a limit of its own ends.
 
 The suite checks, in both forms: bodies from 0 bytes to 1 MiB, status, headers (also
 such as repeat) and media type; `Late` within its limit and `Refused`, with what they
@@ -35,8 +36,8 @@ written; `receive`, and `stream` with its chunks, or `Unsupported`; that every e
 a `TransportError` that says a remedy, and nowhere the query of a URL; and that no
 thread, task, socket or other descriptor is left. What is kept once for the process, or
 for each peer until `shutdown`, may stay. What fails says what was found and what was
-expected. It does not check `serve` as a sync call, dialects, the limit that holds where
-none is given, nor what else a hostile server sends.
+expected. It does not check `serve` as a sync call, dialects, nor what else a hostile
+server sends.
 
 **A command** runs with what it needs, its options passed by name::
 

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from btplug._forms import is_made
 from btplug.errors import Unsupported
@@ -60,11 +60,14 @@ class Case:
     Attributes:
         plugin: Its class, or its folder.
         config: Settings it runs with.
+        brief: Settings that end a message within a second where the caller gives no
+            limit, such as ``{"timeout": 0.5}``. Empty: it is not looked at.
         tolerance: Seconds a limit may be exceeded by, on a busy machine.
     """
 
     plugin: ClassVar[Any] = None  # a class of TransportPlugin, or a path
     config: ClassVar[Mapping[str, Any]] = {}  # Any: of whatever type a field has
+    brief: ClassVar[Mapping[str, Any]] = {}
     tolerance: ClassVar[float] = 1.0
 
     def peers(self) -> AbstractContextManager[Peers]:
@@ -100,8 +103,12 @@ class Case:
             raise
 
     @contextmanager
-    def live(self) -> Iterator[tuple[Any, Peers]]:
-        """Yield the live transport and its peers; afterwards nothing may be left."""
+    def live(self, **config: Any) -> Iterator[tuple[Any, Peers]]:
+        """Yield the live transport and its peers; afterwards nothing may be left.
+
+        Args:
+            config: Settings beside those of the test, for the transport alone.
+        """
         name = type(self).__name__
         expect(
             self.plugin is not None,
@@ -112,7 +119,7 @@ class Case:
         before = Held()
         with self.peers() as peers:
             own = Held()
-            with running(self.plugin, **self.config) as transport:
+            with running(self.plugin, **{**self.config, **config}) as transport:
                 expect(
                     isinstance(transport, TransportPlugin),
                     f"a {type(transport).__name__} as plugin of {name}",
@@ -143,14 +150,18 @@ class Case:
         """Return the URL of a peer that need not be there; skip the test without it."""
         url: str = getattr(peers, name)
         if not url:
-            # pytest takes it for its own.
-            from unittest import SkipTest
-
-            raise SkipTest(
-                f"found no {name!r} in the Peers of {type(self).__name__}, "
-                "expected one to judge this with: see btplug.testing.Peers"
-            )
+            self.skip(f"{name!r} in the Peers of")
         return url
+
+    def skip(self, what: str) -> NoReturn:
+        """Skip the test, because the author has not given *what*."""
+        # pytest takes it for its own.
+        from unittest import SkipTest
+
+        raise SkipTest(
+            f"found no {what} {type(self).__name__}, "
+            "expected one to judge this with: see btplug.testing"
+        )
 
     def forms(self, transport: Any) -> Iterator[tuple[str, Send]]:
         """Yield both forms of send, called alike, each within its limit."""
@@ -167,8 +178,10 @@ class Case:
     def guarded(self, what: str, call: Callable[..., Reply]) -> Send:
         """Return *call* for a peer or its URL; it fails where it exceeds its limit."""
 
-        def send(to: str | Peer, message: Message, timeout: float = 5.0) -> Reply:
-            limit = timeout + 2 * self.tolerance + 1
+        def send(
+            to: str | Peer, message: Message, timeout: float | None = 5.0
+        ) -> Reply:
+            limit = (timeout or 1.0) + 2 * self.tolerance + 1
             peer = Peer(to) if isinstance(to, str) else to
             return within(limit, what, partial(call, peer, message, timeout=timeout))
 

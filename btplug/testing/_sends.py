@@ -95,6 +95,18 @@ class SendChecks(Case):
                     "None: the peer may have taken the message",
                 )
 
+    def test_a_message_without_a_limit_ends_all_the_same(self) -> None:
+        if not self.brief:
+            self.skip("settings as brief of")
+        with self.live(**self.brief) as (transport, peers):
+            for what, send in self.forms(transport):
+                with timed(0.0, 1.0 + self.tolerance, f"{what} without a limit"):
+                    fails(
+                        Late,
+                        f"{what} without a limit to a peer that hangs",
+                        partial(send, peers.hang, Message(body=b"x"), None),
+                    )
+
     def test_a_peer_that_is_not_there_refuses_and_got_nothing(self) -> None:
         with self.live() as (transport, peers):
             for what, send in self.forms(transport):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from typing import ClassVar
 
 import pytest
 from hostile_server import SHIPPED
@@ -45,6 +46,7 @@ assert issubclass(LentHTTP, TransportPlugin)
 @pytest.mark.slow
 class TestLentHTTP(HTTP):
     plugin = LentHTTP
+    brief: ClassVar = {}  # it has no settings of its own
 
 
 del HTTP

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from given_peers import in_memory, wired
 from hostile_server import SHIPPED
@@ -11,6 +13,7 @@ from btplug.testing import MemoryTransportPlugin, TransportContract
 
 class TestMemory(TransportContract):
     plugin = MemoryTransportPlugin
+    brief: ClassVar = {"timeout": 0.5}
 
     def peers(self):
         return in_memory(super().peers())
@@ -19,6 +22,7 @@ class TestMemory(TransportContract):
 @pytest.mark.slow
 class TestHTTP(TransportContract):
     plugin = SHIPPED / "http"
+    brief: ClassVar = {"timeout": 0.5}
 
     def peers(self):
         return wired()

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import ClassVar
 from unittest import SkipTest
 
@@ -50,6 +51,7 @@ def suite(plugin, **members):
         members["peers"] = lambda self: wired()
     elif isinstance(plugin, type) and issubclass(plugin, Sending):
         members["peers"] = lambda self: in_memory(self._own_peers())
+        members["brief"] = {"timeout": 0.5}
     members = {"plugin": plugin, "tolerance": 0.3, **members}
     return type("Case", (TransportContract,), members)()
 
@@ -83,15 +85,21 @@ def test_every_check_of_the_suite_has_a_defect_that_it_finds():
     assert set(CHECKS) == {f"test_{case.values[1]}" for case in CASES}
 
 
+@dataclass
+class Limits:
+    timeout: float = 12.0
+
+
 class Sync(TransportPlugin):
     """Has a sync send and nothing else."""
 
     schemes = ("sync",)
+    Config = Limits
     open = False
     taken: ClassVar = []
 
     def initialize(self, config):
-        self.open = True
+        self.open, self.timeout = True, config.timeout
 
     def send(self, peer, message, *, timeout=None):
         began = time.monotonic()
@@ -106,7 +114,7 @@ class Sync(TransportPlugin):
             body = f"{message.method} /{message.target}".encode()
             return Reply(status=307, body=body, headers=(("Location", "sync://echo"),))
         if "hang" in peer.url or "drip" in peer.url:
-            threading.Event().wait(timeout)
+            threading.Event().wait(self.timeout if timeout is None else timeout)
             raise Late("it was long", fix="wait")
         kept = tuple(one for one in message.headers if one[0].startswith("X-"))
         return Reply(
@@ -129,21 +137,28 @@ def test_a_transport_with_a_sync_send_alone_passes(check):
         "sync://drip", lambda: len(Sync.taken),
     )  # fmt: skip
 
-    getattr(suite(Sync, peers=lambda self: nullcontext(given)), check)()
+    case = suite(Sync, peers=lambda self: nullcontext(given), brief={"timeout": 0.5})
+
+    getattr(case, check)()
 
 
 @pytest.mark.parametrize(
-    ("check", "name"), [(STRANGER, "moved"), (CUT, "cut"), (DRIP, "drip")]
+    ("check", "what"),
+    [
+        (STRANGER, "'moved' in the Peers"),
+        (CUT, "'cut' in the Peers"),
+        (DRIP, "'drip' in the Peers"),
+        ("a_message_without_a_limit_ends_all_the_same", "settings as brief"),
+    ],
 )
-def test_what_needs_a_peer_that_is_not_given_is_skipped_and_says_so(check, name):
+def test_what_needs_more_than_is_given_is_skipped_and_says_so(check, what):
     given = Peers("sync://echo", "sync://hang", "sync://dead")
 
     with pytest.raises(SkipTest) as caught:
         getattr(suite(Sync, peers=lambda self: nullcontext(given)), f"test_{check}")()
 
     assert str(caught.value) == (
-        f"found no {name!r} in the Peers of Case, "
-        "expected one to judge this with: see btplug.testing.Peers"
+        f"found no {what} of Case, expected one to judge this with: see btplug.testing"
     )
 
 
