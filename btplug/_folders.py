@@ -166,8 +166,9 @@ def write_atomic(path: str, content: bytes, *, foreign: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
-        if os.path.exists(temporary):
+    except BaseException:
+        # Ctrl-C as well: a secret may be in it, and no later write is sure to come.
+        with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
 

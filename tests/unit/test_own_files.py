@@ -25,6 +25,8 @@ from btplug._folders import (
     store_cached,
     write_atomic,
 )
+from btplug.cli.ending import signals_watched
+from btplug.errors import Terminated
 
 
 @pytest.fixture
@@ -286,6 +288,25 @@ def test_a_full_disk_loses_nothing(folder):
 def test_a_name_too_long_for_a_file_leaves_nothing(folder):
     with pytest.raises(OSError, match="too long"):
         write_atomic(str(folder / ("n" * 250)), b"x")
+
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["chmod", "fsync", "replace"])
+def test_a_signal_while_a_file_is_written_leaves_nothing(
+    folder, monkeypatch, number, moment
+):
+    """It may hold a secret; and in a folder that is not btplug's nobody sweeps."""
+    real = getattr(os, moment)
+
+    def interrupted(*args):
+        signal.raise_signal(number)
+        return real(*args)
+
+    monkeypatch.setattr(os, moment, interrupted)
+    with signals_watched(), pytest.raises((KeyboardInterrupt, Terminated)):
+        write_atomic(str(folder / "f"), b"secret", foreign=True)
 
     assert os.listdir(folder) == []
 
