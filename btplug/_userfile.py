@@ -24,8 +24,7 @@ HOST: dict[str, float | str] = {
     "stop_limit": 2.0,
 }
 
-
-_MOST_WRITTEN = 65_536
+MOST_WRITTEN = 65_536  # bytes of a value
 
 
 class Setting(NamedTuple):
@@ -47,7 +46,7 @@ Seen = tuple[tuple[str, Observation], ...]
 
 def read_written(path: str) -> str:
     try:
-        return read_bounded(path, _MOST_WRITTEN, ConfigError).decode()
+        return read_bounded(path, MOST_WRITTEN, ConfigError).decode()
     except UnicodeDecodeError as exc:
         raise ConfigError(
             f"{path}: found bytes that are no UTF-8, expected what 'config set' wrote",
@@ -184,10 +183,10 @@ def write_setting(home: Folders, key: str, text: str | None) -> str:
                 f"{key}: found a value that is no Unicode text",
                 fix="set it in a terminal that uses UTF-8",
             ) from exc
-        if len(content) > _MOST_WRITTEN:
+        if len(content) > MOST_WRITTEN:
             raise UsageError(
-                f"{key}: found a value of {len(content):,} bytes, "
-                f"expected at most {_MOST_WRITTEN:,}",
+                f"{key}: found a value of more than {MOST_WRITTEN:,} bytes, "
+                "expected at most that",
                 fix="put it into a file of its own, and the file's name here",
             )
         write_atomic(path, content)

@@ -9,7 +9,7 @@ import click
 
 from btplug.cli.lazy import complete_name, host_of
 from btplug.cli.report import warn
-from btplug.errors import BtplugError, PluginError
+from btplug.errors import BtplugError, PluginError, UsageError
 
 
 @click.group("config")
@@ -66,12 +66,12 @@ def show_paths(ctx: click.Context, as_json: bool) -> None:
 @click.argument("value")
 @click.pass_context
 def set_key(ctx: click.Context, key: str, value: str) -> None:
-    """Set KEY (PLUGIN.KEY, or one of btplug's own) to VALUE; - reads stdin.
+    """Set KEY (PLUGIN.KEY, or one of btplug's own) to VALUE; - reads stdin, or asks.
 
     Your config.yaml is never rewritten; what is set here comes before it.
     """
     if value == "-":
-        value = sys.stdin.read().removesuffix("\n")
+        value = _given(key)
     _write(ctx, key, value)
     owner = key.rpartition(".")[0]
     with suppress(PluginError):  # a broken plugin has a name all the same
@@ -79,6 +79,30 @@ def set_key(ctx: click.Context, key: str, value: str) -> None:
             what = f"there is no plugin {owner!r}: nothing reads this yet"
             fix = "see the names with: btplug list"
             warn(BtplugError(what, fix=fix), json=False)
+
+
+def _given(key: str) -> str:
+    """Return what stdin holds; on a terminal it is asked for, and not shown.
+
+    Raises:
+        UsageError: It is empty.
+    """
+    from btplug._userfile import MOST_WRITTEN
+
+    if sys.stdin.isatty():
+        from btplug.cli.screen import Terminal
+
+        return Terminal().ask(f"Value of {key}", None, secret=True)
+    # What is longer is refused, and need not end; the last newline does not count.
+    value = sys.stdin.read(MOST_WRITTEN + 2).removesuffix("\n")
+    if not value:
+        # Whatever should have written it failed: it must not replace a good secret.
+        raise UsageError(
+            f"{key}: found nothing on stdin, expected a value",
+            fix=f"look at what writes it; an empty value is set with: "
+            f"btplug config set {key} ''",
+        )
+    return value
 
 
 @command.command("unset")

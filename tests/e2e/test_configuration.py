@@ -93,7 +93,7 @@ def test_config_set_never_rewrites_the_user_s_file(btplug, it, home):
     [
         ("secret words\n", "secret words"),
         ("a\nb\n", "a\nb"),
-        ("", ""),
+        ("a" * 65_536 + "\n", "a" * 65_536),
         ("caf\u00e9", "caf\u00e9"),
     ],
 )
@@ -112,12 +112,68 @@ def test_config_set_refuses_what_is_no_text(shell, it, home):
     assert not (home / "settings").exists()
 
 
-def test_config_set_with_a_closed_stdin_is_a_usage_error(shell, it, home):
-    done = shell("$B config set it.word - <&-")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "false | $B config set it.word -",
+        "echo | $B config set it.word -",
+        "$B config set it.word - </dev/null",
+        "$B config set it.word - <&-",
+    ],
+)
+def test_config_set_from_an_empty_stdin_keeps_what_was_there(
+    line, shell, btplug, it, home
+):
+    """What should have written the secret failed: it must not be lost too."""
+    btplug("config", "set", "it.word", "good")
 
-    assert done.returncode in (0, 2)
-    assert "Traceback" not in done.stderr
-    assert "defect" not in done.stderr
+    done = shell(line)
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "btplug: error: it.word: found nothing on stdin, expected a value\n"
+        "  fix:   look at what writes it; an empty value is set with: "
+        "btplug config set it.word ''\n"
+    )
+    assert (home / "settings" / "it" / "word").read_text() == "good"
+    assert btplug("config", "set", "it.word", "").returncode == 0
+    assert (home / "settings" / "it" / "word").read_text() == ""
+
+
+def test_config_set_reads_no_more_than_a_value_may_have(shell, it, home):
+    """A limit on memory that reading it all would meet."""
+    done = shell("ulimit -v 1000000; $B config set it.word - </dev/zero")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "btplug: error: it.word: found a value of more than 65,536 bytes, "
+        "expected at most that\n"
+    )
+    assert not (home / "settings").exists()
+
+
+def test_config_set_asks_on_a_terminal_and_shows_nothing(terminal, it, home):
+    term = terminal("config", "set", "it.word", "-")
+    term.wait_for("Value of it.word: ")
+
+    term.type("hunter2\n")
+
+    assert term.end() == 0
+    assert "hunter2" not in term.text
+    assert (home / "settings" / "it" / "word").read_text() == "hunter2"
+
+
+@pytest.mark.parametrize(("typed", "code"), [("\x04", 2), ("\x03", 130)])
+def test_config_set_that_is_left_at_its_question_writes_nothing(
+    typed, code, terminal, it, home
+):
+    term = terminal("config", "set", "it.word", "-")
+    term.wait_for("Value of it.word: ")
+
+    term.type(typed)
+
+    assert term.end() == code
+    assert not (home / "settings").exists()
 
 
 @pytest.mark.parametrize(
