@@ -11,7 +11,7 @@ import btplug
 from btplug.cli.ending import end, open_missing, output_watched, signals_watched
 from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
 from btplug.cli.record import code_of, record
-from btplug.cli.stream import result_stream
+from btplug.cli.stream import is_stuck, result_stream
 from btplug.errors import PluginExit, Terminated
 from btplug.logs import LEVELS
 
@@ -99,10 +99,12 @@ class Root(PluginGroup):
         try:
             return self._watched(ctx, json=json)
         except KeyboardInterrupt as exc:
-            if json:
-                # Click would write an empty line between the objects.
-                raise click.Abort from exc
-            raise
+            if not json and not is_stuck(sys.stderr):
+                from btplug.cli.report import say
+
+                say("")  # behind the ^C of the terminal
+            # Click would write that line itself, and wait for who has stopped reading.
+            raise click.Abort from exc
 
     def _watched(self, ctx: click.Context, *, json: bool) -> int:
         with (

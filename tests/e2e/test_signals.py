@@ -271,6 +271,35 @@ def test_a_signal_ends_a_run_whose_reader_has_stopped_reading(
     assert running.errors.strip() == ""
 
 
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "body",
+    ["return 'x' * 10_000_000", "print('x' * 10_000_000)\nidle()"],
+)
+def test_a_signal_ends_a_run_whose_stderr_is_the_same_stuck_pipe(
+    body, number, start, command, marks
+):
+    """As ``btplug run it 2>&1 | less``: a line for the terminal's ^C is too much."""
+    command("it", body, shutdown='mark("stopped")')
+    running = start("run", "it", prefix=("sh", "-c", 'exec "$@" 2>&1', "sh"))
+    running.wait_until_it_blocks()
+
+    running.signal(number)
+
+    assert running.end() == CODES[number]
+    assert marks() == ["stopped"]
+
+
+def test_ctrl_c_where_stderr_is_full_is_no_defect(start, command, marks):
+    command("it", WAITING)
+    running = start("run", "it", prefix=("sh", "-c", 'exec "$@" 2>/dev/full', "sh"))
+    marks.wait_for("executing")
+
+    running.signal(signal.SIGINT)
+
+    assert running.end() == 130
+
+
 def test_what_was_printed_before_a_signal_is_not_lost(start, command, marks):
     command("it", 'print("precious")\nmark("executing")\nidle()')
     running = start("run", "it")
