@@ -8,7 +8,7 @@ from contextlib import suppress
 import click
 
 from btplug.cli.lazy import complete_name, host_of
-from btplug.cli.report import warn
+from btplug.cli.report import say, warn
 from btplug.errors import BtplugError, PluginError, UsageError
 
 
@@ -124,4 +124,4 @@ def _write(ctx: click.Context, key: str, value: str | None) -> None:
             where=exc.filename,
             fix="make the folder writable, or choose another with BTPLUG_HOME",
         ) from exc
-    click.echo(f"{'set' if value is not None else 'removed'}: {path}", err=True)
+    say(f"{'set' if value is not None else 'removed'}: {path}")

@@ -9,6 +9,7 @@ import click
 
 from btplug.cli.enable import mark
 from btplug.cli.lazy import complete_name, host_of
+from btplug.cli.report import say
 from btplug.cli.unknown import unknown
 from btplug.errors import PluginError
 
@@ -24,4 +25,4 @@ def command(ctx: click.Context, name: str) -> None:
         if host.finder.find(name) is None:
             unknown(host, name)
     mark(os.path.join(host.home.disabled, name), there=True)
-    click.echo(f"{name} is disabled", err=True)
+    say(f"{name} is disabled")

@@ -8,6 +8,7 @@ from contextlib import suppress
 import click
 
 from btplug.cli.lazy import complete_name, host_of
+from btplug.cli.report import say
 from btplug.cli.unknown import unknown
 from btplug.errors import BtplugError, PluginError
 from btplug.manifest import is_name
@@ -25,10 +26,10 @@ def command(ctx: click.Context, name: str) -> None:
         with suppress(PluginError):
             if host.finder.find(name) is None:
                 unknown(host, name)
-        click.echo(f"{name} is not disabled", err=True)
+        say(f"{name} is not disabled")
         return
     mark(os.path.join(host.home.disabled, name), there=False)
-    click.echo(f"{name} is enabled", err=True)
+    say(f"{name} is enabled")
 
 
 def mark(path: str, *, there: bool) -> None:

@@ -178,22 +178,24 @@ def end(code: int, *, json: bool) -> NoReturn:
 
 def _flush(code: int, json: bool) -> int:
     """Flush what is still buffered; return the exit code, now that it is known."""
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            told = code in (129, 130, 143)
-            # A plugin may have closed one, or taken it away.
-            if stream is None or stream.closed or (told and is_stuck(stream)):
-                continue
+    told = code in (129, 130, 143)
+    for stream in (sys.stdout, sys.stderr):
+        # A plugin may have closed one, or taken it away.
+        if stream is None or stream.closed or (told and is_stuck(stream)):
+            continue
+        try:
             stream.flush()
-    except BrokenPipeError:
-        return code or 141
-    except OSError as exc:
-        from btplug.cli.report import fail
+        except OSError as exc:
+            if stream is not sys.stdout:
+                continue  # words that are lost: all was done, and nobody can be told
+            if isinstance(exc, BrokenPipeError):
+                return code or 141
+            from btplug.cli.report import fail
 
-        what = f"the output could not be written: {exc.strerror}"
-        fix = "make room, or write it somewhere else"
-        fail(BtplugError(what, fix=fix), json=json)
-        return code or 1
+            what = f"the output could not be written: {exc.strerror}"
+            fix = "make room, or write it somewhere else"
+            fail(BtplugError(what, fix=fix), json=json)
+            return code or 1
     return code
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from btplug.cli.lazy import host_of
+from btplug.cli.report import say
 from btplug.errors import BtplugError, TrustError
 
 if TYPE_CHECKING:
@@ -46,16 +47,16 @@ def command(ctx: click.Context, check: bool, project: bool, path: str | None) ->
     if check:
         pinned = read_lock(path)
         _check(host, pinned, {entry.name: entry for entry in entries}, path)
-        click.echo(f"{path} fits: {fingerprint(pinned.values())}", err=True)
+        say(f"{path} fits: {fingerprint(pinned.values())}")
         return
     entries = _written(path, entries)
-    click.echo(f"{len(entries)} plugins: {path}", err=True)
+    say(f"{len(entries)} plugins: {path}")
     if own := [entry.name for entry in entries if entry.source[0] in _OWN]:
         text = f"{', '.join(own)}: on this machine alone"
-        click.echo(f"{text}; leave out with: btplug lock --project", err=True)
+        say(f"{text}; leave out with: btplug lock --project")
     if rest := [row.name for row in host.listing().rows() if row.state in REFUSED]:
         text = f"{', '.join(rest)}: left out, not trusted as it is now"
-        click.echo(f"{text}; accept with: btplug trust NAME", err=True)
+        say(f"{text}; accept with: btplug trust NAME")
     click.echo(fingerprint(entries))
 
 

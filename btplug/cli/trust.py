@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from btplug.cli.lazy import complete_name, host_of
+from btplug.cli.report import say
 from btplug.errors import BtplugError, TrustError, Unconfinable, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def command(
         _show(subject, host)
     now = digest_over(found)
     if all(_is_accepted(subject, host) for subject in found):
-        click.echo(f"{name} is trusted already, exactly so", err=True)
+        say(f"{name} is trusted already, exactly so")
         return
     if digest is not None:
         _compare(digest, now, name)
@@ -81,7 +82,7 @@ def command(
     _accept(found, host)
     for subject in found:
         where = " in btplug's own process" if subject.consent.in_process else ""
-        click.echo(f"{subject.consent.name} is trusted{where}", err=True)
+        say(f"{subject.consent.name} is trusted{where}")
 
 
 def _check_confinement(name: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from btplug.cli.lazy import complete_name, host_of
+from btplug.cli.report import say
 
 
 @click.command("untrust")
@@ -15,6 +16,4 @@ def command(ctx: click.Context, name: str) -> None:
     from btplug.cli.trust import unaccept
 
     for accepted in unaccept(name, host_of(ctx)):
-        click.echo(
-            f"{accepted.name} is not trusted any more: {accepted.path}", err=True
-        )
+        say(f"{accepted.name} is not trusted any more: {accepted.path}")

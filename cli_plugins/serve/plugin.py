@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -149,7 +150,8 @@ class ServePlugin(CLIPlugin):
             if self.context.wants_json:
                 yield {"url": url, "handler": name, **facts}
             else:
-                click.echo(f"serving {name} at {url}", err=True)
+                with suppress(OSError):  # nobody reads stderr
+                    click.echo(f"serving {name} at {url}", err=True)
             work.run(_ended(task), patient=True)
         finally:
             work.run(_stopped(task), patient=True)

@@ -65,6 +65,32 @@ def test_a_full_disk_is_one_error_and_1(words, btplug, it):
         assert error["what"] == what
 
 
+DONE = [
+    "$B config set it.x 2; grep 2 $BTPLUG_HOME/settings/it/x",
+    "$B config unset it.y; test ! -e $BTPLUG_HOME/settings/it/y",
+    "$B config set no.x 2",
+    "$B disable it; test -e $BTPLUG_HOME/disabled/it",
+    "$B enable off; test ! -e $BTPLUG_HOME/disabled/off",
+    "$B enable it",
+    "$B lock >shown; grep h1: shown; test -s btplug.lock; $B lock --check",
+    "$B untrust it; $B trust --list >shown; ! grep h1: shown",
+    "$B untrust it; $B trust --in-process it --digest $DIGEST; $B trust --in-process it",
+]
+
+
+@pytest.mark.parametrize("line", DONE)
+def test_what_is_done_is_no_failure_because_stderr_is_full(line, shell, it, command):
+    """A script would stop there, or do it again."""
+    command("off")
+    shell("$B config set it.y 1; $B disable off")
+    refused = shell("$B untrust it 2>/dev/null; ! $B trust --in-process it").stderr
+    digest = refused.split()[-1]
+
+    done = shell(f"exec 2>/dev/full; {line}", DIGEST=digest)
+
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("flags", ["", "--json"])
 @pytest.mark.parametrize(
     "body",

@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -38,6 +38,31 @@ def test_it_answers_until_a_signal_and_ends_with_its_code(number, flags, start, 
     assert (done.returncode, done.stdout) == (0, "hello")
     assert running.rest() == ""
     assert running.errors.strip() == ("" if flags else f"serving echo at {url}")
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_it_serves_though_stderr_is_full(start, btplug, free_port):
+    running = start(
+        "run", "serve", "echo", "--port", free_port,
+        prefix=("sh", "-c", 'exec "$@" 2>/dev/full', "sh"),
+    )  # fmt: skip
+    until = time.monotonic() + 20
+    while running.process.poll() is None and time.monotonic() < until:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", free_port)):
+            break
+        time.sleep(0.01)
+
+    done = btplug("run", "send", f"http://127.0.0.1:{free_port}", "--data", "hello")
+    running.signal(signal.SIGTERM)
+
+    assert running.end() == 143
+    assert (done.returncode, done.stdout) == (0, "hello")
 
 
 @pytest.mark.parametrize("dialect", ["btauth/1", "v10"])
