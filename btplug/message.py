@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from btplug.errors import BadReply, UsageError
 from btplug.network import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -248,3 +249,48 @@ if TYPE_CHECKING:
     Handler: TypeAlias = Callable[
         [Request], Reply | Message | Awaitable[Reply | Message]
     ]
+
+
+def read_body(
+    word: str, option: str = "--data", *, most: int = 64 * 2**20
+) -> str | bytes:
+    """Return the body that a word of a command line means.
+
+    Args:
+        word: The text itself; ``@`` and the name of a file; or ``-``: standard input.
+        option: What messages call it.
+        most: Bytes that are read at most.
+
+    Raises:
+        UsageError: There are more, or they cannot be read.
+    """
+    if word != "-" and not word.startswith("@"):
+        return word
+    name = "stdin" if word == "-" else word[1:]
+    try:
+        with _opened(word) as file:
+            body = file.read(most + 1)
+    except OSError as exc:
+        raise UsageError(
+            f"{option}: {name}: {exc.strerror}, expected a file that can be read",
+            fix="correct the path, or be allowed to read it",
+        ) from exc
+    if len(body) > most:
+        # Before it takes all memory: it may be a device, or a pipe without an end.
+        raise UsageError(
+            f"{option}: {name}: found more than {most:,} bytes, expected at most that",
+            fix="send less, or send it from Python with the transport's stream()",
+        )
+    return body
+
+
+def _opened(word: str) -> AbstractContextManager[BinaryIO]:
+    import os
+    import sys
+    from contextlib import nullcontext
+    from io import BytesIO
+
+    if word == "-":
+        # Closed, it is None; a library may have put a text there.
+        return nullcontext(getattr(sys.stdin, "buffer", None) or BytesIO())
+    return open(os.path.expanduser(word[1:]), "rb")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,26 +9,17 @@ from dataclasses import replace
 import click
 
 from btplug import CLIPlugin, Message, Peer, Reply
+from btplug.message import read_body
 
 # Of methods and names of headers: RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def read_data(
-    ctx: click.Context, option: click.Parameter, text: str | None
+    _ctx: click.Context, _option: click.Parameter, text: str | None
 ) -> str | bytes | None:
     """Return what ``--data`` means: text, a file's content, or standard input."""
-    if text == "-":
-        with click.open_file("-", "rb") as file:
-            content: bytes = file.read()
-            return content
-    if text is None or not text.startswith("@"):
-        return text
-    try:
-        with open(os.path.expanduser(text[1:]), "rb") as file:
-            return file.read()
-    except OSError as exc:
-        raise click.BadParameter(f"{text[1:]}: {exc.strerror}", ctx, option) from exc
+    return None if text is None else read_body(text)
 
 
 def read_method(ctx: click.Context, option: click.Parameter, text: str) -> str:

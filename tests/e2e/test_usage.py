@@ -42,6 +42,16 @@ def test_2_is_for_wrong_usage(words, btplug, command, marks):
     assert marks() == []
 
 
+@pytest.mark.parametrize("word", ["@/dev/zero", "- </dev/zero"])
+@pytest.mark.parametrize("plugin", ["send", "probe"])
+def test_2_is_for_data_without_an_end(plugin, word, shell):
+    """All memory went to it before."""
+    done = shell(f"ulimit -v 2000000; $B run {plugin} http://127.0.0.1:1 --data {word}")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert ": found more than 67,108,864 bytes, expected at most that" in said(done)
+
+
 def test_2_is_also_for_a_transport_that_is_called_like_a_command(btplug, transport):
     transport("wire")
 

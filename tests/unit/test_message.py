@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import json
 import pickle
 import time
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from btplug import Health, Message, Peer, Reply
 from btplug.errors import BadReply, UsageError
+from btplug.message import read_body
 
 VALUES = [
     Peer("http://h:1", "5F", "none"),
@@ -260,3 +262,49 @@ def test_any_bytes_are_json_or_one_error(body):
 def test_all_good_json_is_read_as_json_reads_it(value):
     text = json.dumps(value)
     assert Reply(status=200, body=text.encode()).json() == json.loads(text)
+
+
+# -- a body as the words of a command line name it
+
+
+def test_a_body_is_the_word_itself_or_what_its_file_holds(tmp_path, monkeypatch):
+    (tmp_path / "body").write_bytes(b"\xff12")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert read_body("a text") == "a text"
+    assert read_body(f"@{tmp_path}/body", most=3) == b"\xff12"
+    assert read_body("@~/body") == b"\xff12"
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO("text")])
+def test_where_stdin_has_no_bytes_the_body_is_empty(stdin, monkeypatch):
+    monkeypatch.setattr("sys.stdin", stdin)
+
+    assert read_body("-") == b""
+
+
+@pytest.mark.parametrize(
+    ("word", "what", "fix"),
+    [
+        (
+            "@body",
+            "--to: body: found more than 2 bytes, expected at most that",
+            "send less, or send it from Python with the transport's stream()",
+        ),
+        (
+            "@none",
+            "--to: none: No such file or directory, expected a file that can be read",
+            "correct the path, or be allowed to read it",
+        ),
+    ],
+)
+def test_a_body_that_is_too_much_or_not_there_says_so(
+    word, what, fix, tmp_path, monkeypatch
+):
+    (tmp_path / "body").write_bytes(b"123")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError) as caught:
+        read_body(word, "--to", most=2)
+
+    assert (caught.value.what, caught.value.fix) == (what, fix)
