@@ -58,9 +58,14 @@ def host_value(key: str, setting: Setting) -> float | str:
     """Check a setting of btplug's own against the type of its default."""
     value, default = setting.value, HOST[key]
     if isinstance(default, str):
-        if isinstance(value, str) and (key != "log_level" or value in LEVELS):
+        is_level = key == "log_level"
+        if (
+            isinstance(value, str)
+            and "\0" not in value  # no file has one in its name
+            and (value in LEVELS or not is_level)
+        ):
             return value
-        expected = f"one of {', '.join(LEVELS)}" if key == "log_level" else "a text"
+        expected = f"one of {', '.join(LEVELS)}" if is_level else "the name of a file"
     else:
         expected = "a number of seconds above 0"
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):

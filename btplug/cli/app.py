@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,7 +13,7 @@ from btplug.cli.ending import end, open_missing, output_watched, signals_watched
 from btplug.cli.lazy import PluginGroup, Run, host_of, target_of, write_rows
 from btplug.cli.record import code_of, record
 from btplug.cli.stream import is_stuck, result_stream
-from btplug.errors import PluginExit, Terminated
+from btplug.errors import PluginExit, Terminated, UsageError
 from btplug.logs import LEVELS
 
 if TYPE_CHECKING:
@@ -161,9 +162,11 @@ class Root(PluginGroup):
     ) -> int:
         json = _wants_json(words)
         try:
-            code = super().main(
-                words, prog_name or "btplug", complete_var, False, **extra
-            )
+            _check_completion()
+            with output_watched():  # Click writes what it completes by itself
+                code = super().main(
+                    words, prog_name or "btplug", complete_var, False, **extra
+                )
             return code if isinstance(code, int) else 0
         except SystemExit:
             raise
@@ -171,6 +174,26 @@ class Root(PluginGroup):
             from btplug.cli.report import outcome
 
             return outcome(exc, json=json)
+
+
+def _check_completion() -> None:
+    """Look at what a shell's script hands over for completion, before Click does.
+
+    Raises:
+        UsageError: It is not what such a script says.
+    """
+    shell, _, asked = os.environ.get("_BTPLUG_COMPLETE", "").partition("_")
+    if asked != "complete":
+        return
+    for name in ("COMP_WORDS", "COMP_CWORD"):
+        text, number = os.environ.get(name), name == "COMP_CWORD" and shell != "fish"
+        if text is None or (number and not (text.isascii() and text.isdecimal())):
+            found = "none" if text is None else repr(text[:80])
+            raise UsageError(
+                f"{name}: found {found}, expected what a shell's script sets it to",
+                fix=f"let the script ask, as made by: _BTPLUG_COMPLETE={shell}_source "
+                "btplug",
+            )
 
 
 def _wants_json(words: list[str]) -> bool:

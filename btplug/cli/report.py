@@ -72,8 +72,22 @@ def outcome(exc: BaseException, *, json: bool) -> int:
         return exc.exit_code
     if isinstance(exc, ReaderGone):
         return 141
+    if _is_nowhere(exc):
+        what = "the working directory is gone"
+        fail(BtplugError(what, fix="change into one that is there"), json=json)
+        return 1
     fail(_defect(exc), json=json)
     return 70
+
+
+def _is_nowhere(exc: BaseException) -> bool:
+    """Tell whether a path could not be made absolute: what is missing has no name."""
+    if isinstance(exc, FileNotFoundError) and exc.filename is None:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return True
+    return False
 
 
 class _Defect(BtplugError):

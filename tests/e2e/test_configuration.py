@@ -320,6 +320,10 @@ def test_recovery_works_with_a_broken_user_file(content, btplug, it, home):
         ),
         (b"start_limit: soon\n", ":1: start_limit: found 'soon', expected a number"),
         (b"plugins: 5\n", ":1: plugins: found a value of type int"),
+        (
+            b'log_file: "a\\0b"\n',
+            ":1: log_file: found 'a\\x00b', expected the name of a file",
+        ),
     ],
 )
 def test_a_broken_user_file_is_exit_4_with_its_line_when_a_plugin_runs(

@@ -200,6 +200,29 @@ def test_completion_offers_a_plugin_without_importing_it(
     assert marks() == []
 
 
+NO_SCRIPT = {
+    "COMP_CWORD": ({"COMP_WORDS": "btplug "}, "none"),
+    "COMP_WORDS": ({"COMP_CWORD": "1"}, "none"),
+    "a word": ({"COMP_WORDS": "btplug ", "COMP_CWORD": "abc"}, "'abc'"),
+    "below 0": ({"COMP_WORDS": "btplug ", "COMP_CWORD": "-1"}, "'-1'"),
+}
+
+
+@pytest.mark.parametrize("what", NO_SCRIPT)
+def test_completion_that_no_script_asks_for_is_wrong_usage(what, btplug):
+    env, found = NO_SCRIPT[what]
+
+    done = btplug(_BTPLUG_COMPLETE="bash_complete", **env)
+
+    name = what if what in ("COMP_CWORD", "COMP_WORDS") else "COMP_CWORD"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"btplug: error: {name}: found {found}, "
+        "expected what a shell's script sets it to\n"
+        "  fix:   let the script ask, as made by: _BTPLUG_COMPLETE=bash_source btplug\n"
+    )
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize(
     "line", ["btplug run mine ", "btplug mine --", "btplug mine x"]

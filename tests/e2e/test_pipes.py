@@ -65,6 +65,16 @@ def test_a_full_disk_is_one_error_and_1(words, btplug, it):
         assert error["what"] == what
 
 
+@pytest.mark.parametrize("asked", ["source", "complete"])
+def test_completion_that_cannot_be_written_is_no_defect(asked, btplug, monkeypatch):
+    monkeypatch.setenv("_BTPLUG_COMPLETE", f"bash_{asked}")
+    monkeypatch.setenv("COMP_WORDS", "btplug ")
+    monkeypatch.setenv("COMP_CWORD", "1")
+
+    test_a_reader_that_went_away_is_silent_and_141("", btplug, None)
+    test_a_full_disk_is_one_error_and_1("", btplug, None)
+
+
 DONE = [
     "$B config set it.x 2; grep 2 $BTPLUG_HOME/settings/it/x",
     "$B config unset it.y; test ! -e $BTPLUG_HOME/settings/it/y",

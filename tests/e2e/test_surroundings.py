@@ -83,6 +83,17 @@ def test_a_working_directory_that_is_gone_is_no_reason_to_fail(shell, it):
         assert (done.returncode, done.stderr) == (0, ""), words
 
 
+@pytest.mark.parametrize("words", ["trust .", "untrust ."])
+def test_a_working_directory_that_is_gone_is_said_where_it_is_meant(words, shell):
+    done = shell(f"mkdir d; cd d; rmdir ../d; $B {words}")
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "btplug: error: the working directory is gone\n"
+        "  fix:   change into one that is there\n"
+    )
+
+
 def test_folders_may_go_while_a_plugin_runs(btplug, command, home, marks):
     body = """
     import shutil

@@ -420,6 +420,13 @@ def test_config_set_checks_btplugs_own_values(home, key):
     assert not home.exists()
 
 
+def test_config_set_refuses_a_log_file_that_can_have_no_such_name(home):
+    with pytest.raises(UsageError, match=r"'a\\x00b', expected the name of a file"):
+        write_setting(folders(), "log_file", "a\0b")
+
+    assert not home.exists()
+
+
 def test_config_set_refuses_an_unknown_log_level(home):
     with pytest.raises(UsageError, match="found 'loud', expected one of debug, "):
         write_setting(folders(), "log_level", "loud")
