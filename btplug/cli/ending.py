@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
@@ -25,7 +25,7 @@ class Signals:
 
     The first is raised, so that plugins unwind and are shut down; the second ends the
     process at once. It is remembered too, because an exception that is raised inside a
-    destructor is lost.
+    destructor is lost; then it is sent once more.
 
     Attributes:
         number: Of the first that came; 0: none has.
@@ -35,6 +35,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.number, self.raises = 0, True
+        self._lost = False
         self.leaving: Callable[[], object] | None = None
 
     @property
@@ -43,6 +44,9 @@ class Signals:
         return self.number and 128 + self.number
 
     def __call__(self, number: int, _: object = None) -> None:
+        if self._lost and self.raises:
+            self._lost = False
+            self.throw()
         if self.number:
             leaving, self.leaving = self.leaving, None
             try:
@@ -62,6 +66,26 @@ class Signals:
             raise KeyboardInterrupt
         raise Terminated(self.number)
 
+    def unraised(self, lost: BaseException | None) -> bool:
+        """Send the signal again if *lost*, which nobody can catch, stood for it."""
+        if not (self.number and isinstance(lost, (KeyboardInterrupt, Terminated))):
+            return False
+        import _thread
+
+        self._lost = True
+        with suppress(RuntimeError):  # no further thread: it is remembered
+            _thread.start_new_thread(self._send, ())
+        return True
+
+    def _send(self) -> None:
+        import signal
+        import time
+
+        time.sleep(0.01)  # whatever lost it has ended; else it is lost again
+        if self._lost and self.raises and hasattr(signal, "pthread_kill"):
+            # To the main thread: what it waits for has to end.
+            signal.pthread_kill(threading.main_thread().ident or 0, self.number)
+
 
 @contextmanager
 def signals_watched() -> Iterator[Signals]:
@@ -70,8 +94,18 @@ def signals_watched() -> Iterator[Signals]:
     A terminal that was closed sends SIGHUP, unless ``nohup`` has it ignored.
     """
     signals = Signals()
-    with _handled(signals):
-        yield signals
+    report = sys.unraisablehook
+
+    def unraisable(found: sys.UnraisableHookArgs) -> None:
+        if not signals.unraised(found.exc_value):
+            report(found)
+
+    sys.unraisablehook = unraisable
+    try:
+        with _handled(signals):
+            yield signals
+    finally:
+        sys.unraisablehook = report
 
 
 @contextmanager

@@ -374,6 +374,35 @@ def test_a_signal_that_is_lost_in_a_destructor_still_ends_with_its_code(
     assert "stopped" in marks()
 
 
+@pytest.mark.parametrize("number", CODES, ids=lambda n: n.name)
+def test_a_signal_that_is_lost_in_a_destructor_is_taken_up_after_it(
+    number, start, command, marks
+):
+    """Python's own import has such places: Ctrl-C there was a traceback, and lost."""
+    body = """
+    class Slow:
+        def __del__(self):
+            mark("executing")
+            wait_for("signalled")
+            time.sleep(0.1)
+
+    slow = Slow()
+    del slow
+    mark("after")
+    idle()
+    """
+    command("it", body, shutdown='mark("stopped")')
+    running = start("run", "it")
+    marks.wait_for("executing")
+
+    running.signal(number)
+    marks.add("signalled")
+
+    assert running.end() == CODES[number]
+    assert marks()[-1] == "stopped"
+    assert running.errors.strip() == ""
+
+
 def test_an_interrupt_leaves_no_empty_line_between_objects(start, command, marks):
     command("it", WAITING)
     running = start("run", "--json", "it")
