@@ -8,7 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import click
 import pytest
+
+from btplug.cli.app import BUILT_IN, root
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -95,3 +98,24 @@ def test_the_table_of_exit_codes_is_that_of_the_errors():
 
     assert used <= listed
     assert listed == used | {0, 70, 129, 130, 143}
+
+
+def commands_of(group):
+    """Yield every built-in command with its words, those below others too."""
+    context = click.Context(group)
+    for name in BUILT_IN if group is root else group.list_commands(context):
+        command = group.get_command(context, name)
+        yield name, command
+        if isinstance(command, click.Group) and name != "run":
+            yield from ((f"{name} {sub}", c) for sub, c in commands_of(command))
+
+
+def test_the_commands_that_have_json_are_those_that_the_readme_names():
+    (sentence,) = re.findall(r"^`--json` works on (.*?):", README.read_text(), re.M)
+    found = {
+        name
+        for name, command in commands_of(root)
+        if any("--json" in option.opts for option in command.params)
+    }
+
+    assert {named.split(" --")[0] for named in re.findall("`(.*?)`", sentence)} == found
