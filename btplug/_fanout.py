@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakSet
 
 from btplug._peers import Peers, Turns
 from btplug._retry import TRIES, pause
+from btplug._sending import NEVER, Sending
 from btplug.errors import UsageError
-from btplug.message import Message, Peer, Reply
+from btplug.message import Reply
 from btplug.outcome import Failure, Outcome
 from btplug.values import new_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-    from typing import Protocol
+    from collections.abc import Callable
 
-    class Send(Protocol):
-        """The async send of a transport."""
-
-        def __call__(
-            self, peer: Peer, message: Message, *, timeout: float | None
-        ) -> Awaitable[Reply]: ...
+    from btplug._sending import Send
+    from btplug.message import Message, Peer
 
 
 _TICK = 0.05  # seconds between two looks at who is over the limit
@@ -37,7 +33,6 @@ _TICK = 0.05  # seconds between two looks at who is over the limit
 _GRACE = 0.25
 # Where neither the peer nor the whole has a limit: what a peer may have us wait.
 _PATIENCE = 12.0  # seconds
-_NEVER = float("inf")
 # Bytes of replies that wait to be read, of all fan-outs under way together.
 _MOST_HELD = 256 * 1024 * 1024
 _SHARE = 1024 * 1024  # what each may hold, however many there are
@@ -63,19 +58,13 @@ class Fanout:
         limit: int,
         repeatable: bool,
     ) -> None:
-        for name, value in (("timeout", timeout), ("deadline", deadline)):
-            if value is not None and not value > 0:
-                raise UsageError(
-                    f"found {name}={value!r}, expected seconds above 0",
-                    fix="leave it out for none of its own",
-                )
+        self._sending = Sending(send, message, timeout=timeout, deadline=deadline)
         if not limit >= 1:
             raise UsageError(
                 f"found limit={limit!r}, expected 1 or more",
                 fix="say how many peers may have their turn at once",
             )
-        self._send, self._message = send, message
-        self._timeout, self._deadline, self._limit = timeout, deadline, limit
+        self._limit = limit
         self._tries = TRIES if repeatable else 1
         self._peers = Turns(peers)
         self.later = isinstance(peers, AsyncIterable)  # so they need their own loop
@@ -87,7 +76,6 @@ class Fanout:
         self._wake: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._until = _NEVER
         self._started = self._closed = False
         self._error: BaseException | None = None
 
@@ -130,8 +118,7 @@ class Fanout:
         if self._closed:
             return
         self._loop = asyncio.get_running_loop()
-        if self._deadline is not None:
-            self._until = monotonic() + self._deadline
+        self._sending.begin()
         self._under_way.add(self)
         self._spawn()
         self._sweep()
@@ -199,24 +186,24 @@ class Fanout:
 
     async def _turn(self, me: asyncio.Task[None], index: int, peer: Peer) -> Outcome:
         began = monotonic()
-        end = self._until
-        if self._timeout is not None:
-            end = min(began + self._timeout, end)
+        end, timeout = self._sending.until, self._sending.timeout
+        if timeout is not None:
+            end = min(began + timeout, end)
         tries = 0
         while True:
             tries += 1
             reply, failure = None, None
             # Without a limit of its own it knows none that it could keep.
-            self._ends[me] = end + (_GRACE if self._timeout is not None else 0)
+            self._ends[me] = end + (_GRACE if timeout is not None else 0)
             try:
-                reply = await self._once(peer, end, tries)
+                reply = await self._sending.once(peer, end, tries)
                 if not isinstance(reply, Reply):
                     kind, reply = type(reply).__name__, None
                     raise TypeError(f"found a {kind} as reply, expected a Reply")
             except asyncio.CancelledError:
                 if self._ends.get(me) == -1.0:
                     me.uncancel()
-                    failure = self._late(end - began, peer, sent=True)
+                    failure = self._sending.late(end - began, peer, sent=True)
                 elif me.cancelling():
                     raise
                 else:
@@ -227,7 +214,7 @@ class Fanout:
             if tries == self._tries:
                 break
             rest, now = pause(reply, failure, tries), monotonic()
-            latest = end if end < _NEVER else now + _PATIENCE
+            latest = end if end < NEVER else now + _PATIENCE
             if rest is None or now + rest >= latest:
                 break
             await asyncio.sleep(rest)
@@ -235,28 +222,3 @@ class Fanout:
             index=index, peer=peer, reply=reply, failure=failure,
             seconds=monotonic() - began, attempts=tries,
         )  # fmt: skip
-
-    def _once(self, peer: Peer, end: float, tries: int) -> Awaitable[Reply]:
-        left = self._timeout
-        if tries > 1 or end == self._until:
-            now = monotonic()
-            if end <= now:
-                raise self._late(self._deadline or 0.0, peer, sent=tries > 1).error()
-            left = left and end - now
-        message = self._message
-        if not isinstance(message, Message):
-            message = message(peer)
-        return self._send(peer, message, timeout=left)
-
-    def _late(self, seconds: float, peer: Peer, *, sent: bool) -> Failure:
-        if sent:
-            what = f"waited {seconds:.3g} s for the reply"
-        else:
-            what = f"its turn did not come within {seconds:g} s for all"
-        return Failure(
-            kind="late",
-            what=what,
-            where=peer.url.partition("?")[0],
-            fix="raise the limit, or 'limit' for more at once",
-            delivered=None if sent else False,
-        )

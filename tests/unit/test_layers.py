@@ -26,7 +26,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"values"},
     {"dialects"},
     {"serving"},
-    {"_retry", "_peers"},
+    {"_retry", "_peers", "_sending"},
     {"_fanout"},
     {"_outcomes"},
     {"manifest", "_secrets", "_fields"},

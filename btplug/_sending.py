@@ -1,0 +1,85 @@
+"""What a fan-out sends to one peer: the message, within which limits."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from btplug.errors import UsageError
+from btplug.message import Message, Peer
+from btplug.outcome import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Protocol
+
+    from btplug.message import Reply
+
+    class Send(Protocol):
+        """The async send of a transport."""
+
+        def __call__(
+            self, peer: Peer, message: Message, *, timeout: float | None
+        ) -> Awaitable[Reply]: ...
+
+
+NEVER = float("inf")
+
+
+class Sending:
+    """A message, or the function that makes one for each peer, and its limits.
+
+    Attributes:
+        timeout: Seconds for each peer.
+        until: When the time for all is over.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        message: Message | Callable[[Peer], Message],
+        *,
+        timeout: float | None,
+        deadline: float | None,
+    ) -> None:
+        for name, value in (("timeout", timeout), ("deadline", deadline)):
+            if value is not None and not value > 0:
+                raise UsageError(
+                    f"found {name}={value!r}, expected seconds above 0",
+                    fix="leave it out for none of its own",
+                )
+        self._send, self._message = send, message
+        self.timeout, self._deadline = timeout, deadline
+        self.until = NEVER
+
+    def begin(self) -> None:
+        """Let the time for all run from now on."""
+        if self._deadline is not None:
+            self.until = monotonic() + self._deadline
+
+    def once(self, peer: Peer, end: float, tries: int) -> Awaitable[Reply]:
+        """Send to *peer*, whose turn is over at *end*."""
+        left = self.timeout
+        if tries > 1 or end == self.until:
+            now = monotonic()
+            if end <= now:
+                raise self.late(self._deadline or 0.0, peer, sent=tries > 1).error()
+            left = left and end - now
+        message = self._message
+        if not isinstance(message, Message):
+            message = message(peer)
+        return self._send(peer, message, timeout=left)
+
+    def late(self, seconds: float, peer: Peer, *, sent: bool) -> Failure:
+        """Return the failure of a turn that took, or waited for, *seconds*."""
+        if sent:
+            what = f"waited {seconds:.3g} s for the reply"
+        else:
+            what = f"its turn did not come within {seconds:g} s for all"
+        return Failure(
+            kind="late",
+            what=what,
+            where=peer.url.partition("?")[0],
+            fix="raise the limit, or 'limit' for more at once",
+            delivered=None if sent else False,
+        )
