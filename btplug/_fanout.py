@@ -73,36 +73,40 @@ class Fanout:
         self._held = self._given = 0
         self._ends: dict[asyncio.Task[None], float] = {}
         self._workers: set[asyncio.Task[None]] = set()
-        self._wake: asyncio.Future[None] | None = None
-        self._room = asyncio.Event()
+        self._news, self._room = asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._started = self._closed = False
         self._error: BaseException | None = None
 
-    async def batch(self) -> list[Outcome]:
-        """Return what has completed, at least one; nothing when all have."""
+    async def batch(self, ready: deque[Outcome]) -> bool:
+        """Move what has completed to *ready*; False: it is empty, and all have.
+
+        It is moved here, at once: nothing is lost where nobody waits for it any more.
+        """
         if not self._started:
             self._start()
         # Whoever asks for more has read what he was given.
         self._held -= self._given
         self._given = 0
         self._room.set()
-        while not self._done and self._workers:
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        found = [*self._done]
+        # Of several readers another may have filled it.
+        while not (ready or self._done) and self._workers:
+            self._news.clear()
+            await self._news.wait()
+        ready.extend(self._done)
         self._done.clear()
         self._given = self._held
         self._room.set()
-        if not found and self._error is not None:
+        if not ready and self._error is not None:
             error, self._error = self._error, None
             raise error
-        return found
+        return bool(ready)
 
     async def close(self) -> None:
         """Cancel what is open; when this returns nothing of it is left."""
         self.abort()
         await asyncio.gather(*self._workers, return_exceptions=True)
+        self._done.clear()
 
     def abort(self) -> None:
         """Cancel what is open, and wait for nothing."""
@@ -142,11 +146,7 @@ class Fanout:
             self._under_way.discard(self)
             if self._timer is not None:
                 self._timer.cancel()
-        self._notify()
-
-    def _notify(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._news.set()
 
     def _sweep(self) -> None:
         """Cancel the turns that are over their limit; one timer does for all."""
@@ -160,13 +160,14 @@ class Fanout:
     async def _work(self) -> None:
         me = asyncio.current_task()
         assert me is not None
-        while True:
+        # A transport may swallow the cancel that ended it, or answer it with an error.
+        while not self._closed:
             # Whoever reads slowly must not be sent more than memory holds.
             while len(self._done) >= self._limit or self._full():
                 self._room.clear()
                 await self._room.wait()
             turn = self._peers.next() or await self._peers.later()
-            if turn is None:
+            if turn is None or self._closed:
                 return
             # One more for every one that found work, up to the limit.
             if len(self._workers) < self._limit and not self._peers.empty:
@@ -174,7 +175,7 @@ class Fanout:
             outcome = await self._turn(me, *turn)
             self._done.append(outcome)
             self._held += len(outcome.reply.body) if outcome.reply else 0
-            self._notify()
+            self._news.set()
 
     def _full(self) -> bool:
         """Tell whether it holds its share of what may be held.
@@ -211,7 +212,7 @@ class Fanout:
             except Exception as exc:
                 failure = Failure.of(exc)
             self._ends.pop(me, None)
-            if tries == self._tries:
+            if tries == self._tries or self._closed:
                 break
             rest, now = pause(reply, failure, tries), monotonic()
             latest = end if end < NEVER else now + _PATIENCE

@@ -21,8 +21,15 @@ class _Held:
         self._ready: deque[Outcome] = deque()
 
     def __del__(self) -> None:
-        # A loop over it that was left early, without a word.
+        # A loop over it that was left early, without a word, or by an interrupt, whose
+        # traceback must not keep it: for whoever has it yet the next read goes on.
         self._home.post(self._fanout.abort)
+
+    def _next(self) -> Outcome | None:
+        try:
+            return self._ready.popleft() if self._ready else None
+        except IndexError:  # another thread took it in between
+            return None
 
 
 class AsyncOutcomes(_Held):
@@ -32,20 +39,19 @@ class AsyncOutcomes(_Held):
         return self
 
     async def __anext__(self) -> Outcome:
-        if not self._ready:
-            try:
-                self._ready.extend(await self._home.hand_over(self._fanout.batch()))
-            except BaseException:
-                self._home.post(self._fanout.abort)
-                raise
-            if not self._ready:
-                raise StopAsyncIteration
-        return self._ready.popleft()
+        try:
+            while (outcome := self._next()) is None:
+                if not await self._home.hand_over(self._fanout.batch(self._ready)):
+                    raise StopAsyncIteration
+            return outcome
+        except BaseException:
+            del self  # see __del__
+            raise
 
     async def aclose(self) -> None:
         """Cancel what is open; when this returns nothing of it is left."""
-        self._ready.clear()
         await self._home.hand_over(self._fanout.close())
+        self._ready.clear()
 
     async def __aenter__(self) -> AsyncOutcomes:
         return self
@@ -70,20 +76,19 @@ class Outcomes(_Held):
         return self
 
     def __next__(self) -> Outcome:
-        if not self._ready:
-            try:
-                self._ready.extend(self._home.run(self._fanout.batch()))
-            except BaseException:
-                self._home.post(self._fanout.abort)
-                raise
-            if not self._ready:
-                raise StopIteration
-        return self._ready.popleft()
+        try:
+            while (outcome := self._next()) is None:
+                if not self._home.run(self._fanout.batch(self._ready)):
+                    raise StopIteration
+            return outcome
+        except BaseException:
+            del self  # see __del__
+            raise
 
     def close(self) -> None:
         """Cancel what is open; when this returns nothing of it is left."""
-        self._ready.clear()
         self._home.run(self._fanout.close())
+        self._ready.clear()
 
     def __enter__(self) -> Outcomes:
         return self
