@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _TICK = 0.05  # seconds between two looks at who is over the limit
 # A transport that keeps its limit itself says better what it waited for.
 _GRACE = 0.25
+# To let go takes its time; but a transport may take the cancel for something else.
+_AGAIN = 2.0
 # Where neither the peer nor the whole has a limit: what a peer may have us wait.
 _PATIENCE = 12.0  # seconds
 # Bytes of replies that wait to be read, of all fan-outs under way together.
@@ -72,6 +74,8 @@ class Fanout:
         # Bytes of them and of the last batch; of that batch alone.
         self._held = self._given = 0
         self._ends: dict[asyncio.Task[None], float] = {}
+        # Who was late, and how often he was cancelled for that.
+        self._stops: dict[asyncio.Task[None], int] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -116,6 +120,8 @@ class Fanout:
         self._ends.clear()
         for worker in self._workers:
             worker.cancel()
+        if not self._workers:
+            self._peers.drop()
 
     def _start(self) -> None:
         self._started = True
@@ -135,6 +141,7 @@ class Fanout:
     def _ended(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         self._ends.pop(worker, None)
+        self._stops.pop(worker, None)
         error: BaseException | None = None
         if not worker.cancelled():
             error = worker.exception()
@@ -143,6 +150,7 @@ class Fanout:
         # Only that raises here; who has a turn already keeps it.
         self._error = self._error or error
         if not self._workers:
+            self._peers.drop()
             self._under_way.discard(self)
             if self._timer is not None:
                 self._timer.cancel()
@@ -153,9 +161,25 @@ class Fanout:
         now = monotonic()
         for worker, end in self._ends.items():
             if end < now:
-                self._ends[worker] = -1.0
-                worker.cancel()
+                self._ends[worker] = now + _AGAIN
+                self._stop(worker)
+        if self._peers.asked is not None:
+            worker, since = self._peers.asked
+            # What comes after the time for all comes at once, or no more.
+            if max(self._sending.until, since) + _GRACE < now:
+                self._peers.asked = worker, now + _AGAIN
+                self._stop(worker)
         self._timer = self._loop.call_later(_TICK, self._sweep)
+
+    def _stop(self, worker: asyncio.Task[None]) -> None:
+        self._stops[worker] = self._stops.get(worker, 0) + 1
+        worker.cancel()
+
+    def _calm(self, me: asyncio.Task[None]) -> None:
+        """Take back what *me* was cancelled for: it must not end a later turn."""
+        self._stops.pop(me, None)
+        while not self._closed and me.uncancel():
+            continue
 
     async def _work(self) -> None:
         me = asyncio.current_task()
@@ -166,7 +190,7 @@ class Fanout:
             while len(self._done) >= self._limit or self._full():
                 self._room.clear()
                 await self._room.wait()
-            turn = self._peers.next() or await self._peers.later()
+            turn = self._peers.next() or await self._later(me)
             if turn is None or self._closed:
                 return
             # One more for every one that found work, up to the limit.
@@ -176,6 +200,18 @@ class Fanout:
             self._done.append(outcome)
             self._held += len(outcome.reply.body) if outcome.reply else 0
             self._news.set()
+
+    async def _later(self, me: asyncio.Task[None]) -> tuple[int, Peer] | None:
+        """Return the next turn of an async iterable, which may stall."""
+        try:
+            turn = await self._peers.later()
+        except asyncio.CancelledError:
+            if self._closed or me.cancelling() != self._stops.get(me):
+                raise
+            raise self._sending.stalled() from None
+        if me.cancelling() or me in self._stops:
+            self._calm(me)
+        return turn
 
     def _full(self) -> bool:
         """Tell whether it holds its share of what may be held.
@@ -202,16 +238,18 @@ class Fanout:
                     kind, reply = type(reply).__name__, None
                     raise TypeError(f"found a {kind} as reply, expected a Reply")
             except asyncio.CancelledError:
-                if self._ends.get(me) == -1.0:
-                    me.uncancel()
-                    failure = self._sending.late(end - began, peer, sent=True)
-                elif me.cancelling():
+                stops = self._stops.get(me, 0)
+                if self._closed or me.cancelling() > stops:
                     raise
+                if stops:
+                    failure = self._sending.late(end - began, peer, sent=True)
                 else:
                     failure = Failure.of(RuntimeError("it was cancelled, by itself"))
             except Exception as exc:
                 failure = Failure.of(exc)
             self._ends.pop(me, None)
+            if me.cancelling() or me in self._stops:
+                self._calm(me)
             if tries == self._tries or self._closed:
                 break
             rest, now = pause(reply, failure, tries), monotonic()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from btplug.errors import UsageError
 from btplug.message import Peer
@@ -22,10 +24,12 @@ class Turns:
 
     Attributes:
         empty: No more are given out.
+        asked: Whose task waits for the next of an async iterable, and since when.
     """
 
     def __init__(self, peers: Peers) -> None:
         self.empty = False
+        self.asked: tuple[asyncio.Task[Any], float] | None = None  # Any: unread
         self._count = 0
         self._lock: asyncio.Lock | None = None
         self._iterator: Iterator[Peer] | None = None
@@ -34,7 +38,8 @@ class Turns:
         if isinstance(peers, AsyncIterable):
             self._later = aiter(peers)
             # It belongs to the loop of whoever made it.
-            self._loop = asyncio.get_running_loop()
+            with suppress(RuntimeError):  # see later()
+                self._loop = asyncio.get_running_loop()
         else:
             self._iterator = iter(peers)
 
@@ -55,16 +60,36 @@ class Turns:
             if self.empty:
                 return None
             self.empty = True
-            step = anext(self._later, _LAST)
-            if self._loop is asyncio.get_running_loop():
-                return self._given(await step)
-            assert self._loop is not None
+            me = asyncio.current_task()
+            assert me is not None
+            self.asked = me, monotonic()
+            try:
+                return self._given(await self._step())
+            finally:
+                self.asked = None
 
-            async def far() -> object:
-                return await step
+    async def _step(self) -> object:
+        assert self._later is not None
+        if self._loop is None:
+            raise UsageError(
+                "found an async iterable of peers that was given outside of a loop, "
+                "expected it in the loop that it belongs to",
+                fix="call asend_many in a coroutine",
+            )
+        step = anext(self._later, _LAST)
+        if self._loop is asyncio.get_running_loop():
+            return await step
 
-            future = asyncio.run_coroutine_threadsafe(far(), self._loop)
-            return self._given(await asyncio.wrap_future(future))
+        async def far() -> object:
+            return await step
+
+        future = asyncio.run_coroutine_threadsafe(far(), self._loop)
+        return await asyncio.wrap_future(future)
+
+    def drop(self) -> None:
+        """Give out no more: a generator that nobody else has is closed by that."""
+        self.empty = True
+        self._iterator = self._later = None
 
     def _given(self, peer: object) -> tuple[int, Peer] | None:
         if peer is _LAST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from btplug.errors import UsageError
+from btplug.errors import Late, UsageError
 from btplug.message import Message, Peer
 from btplug.outcome import Failure
 
@@ -69,6 +69,14 @@ class Sending:
         if not isinstance(message, Message):
             message = message(peer)
         return self._send(peer, message, timeout=left)
+
+    def stalled(self) -> Late:
+        """Return the error where the peers themselves come too late."""
+        return Late(
+            f"the iterable of peers gave no more of them within {self._deadline:g} s "
+            "for all",
+            fix="raise the deadline, or collect the peers before",
+        )
 
     def late(self, seconds: float, peer: Peer, *, sent: bool) -> Failure:
         """Return the failure of a turn that took, or waited for, *seconds*."""

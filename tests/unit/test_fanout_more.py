@@ -1,15 +1,17 @@
 """A fan-out whose readers, transport or peers do what they should not."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
-from btplug import Context, Message, Peer, Reply, TransportPlugin
-from btplug.errors import Cut
+from btplug import Context, Message, Peer, Reply, TransportPlugin, UsageError
+from btplug.errors import Cut, Late
 
 MESSAGE = Message(body=b"hello")
 
@@ -266,3 +268,177 @@ def test_a_loop_that_ctrl_c_ended_is_let_go_while_its_error_is_at_hand():
     )
 
     assert done.stdout == "True\n", done.stderr
+
+
+# -- peers
+
+
+def test_a_source_of_peers_that_stalls_does_not_outlast_the_time_for_all(ask):
+    cleaned = asyncio.Event()
+
+    async def source():
+        yield Peer("x://0")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(4):
+                await asyncio.sleep(0.06)  # longer than from one look to the next
+            cleaned.set()
+
+    async def main():
+        outcomes = ask(slept).asend_many(source(), MESSAGE, limit=3, deadline=0.2)
+        began = asyncio.get_running_loop().time()
+        found = [await anext(outcomes)]
+        with pytest.raises(Late) as caught:
+            await asyncio.wait_for(anext(outcomes), 10)
+        took = asyncio.get_running_loop().time() - began
+        await asyncio.wait_for(cleaned.wait(), 10)  # in this loop, its own
+        return found, caught.value, took, [one async for one in outcomes]
+
+    (first,), error, took, rest = asyncio.run(main())
+
+    assert (first.index, rest) == (0, [])
+    assert error.what == (
+        "the iterable of peers gave no more of them within 0.2 s for all"
+    )
+    assert error.fix == "raise the deadline, or collect the peers before"
+    assert 0.2 <= took < 5
+
+
+def test_a_source_that_does_not_stall_gives_all_its_peers_after_the_time(ask):
+    async def source():
+        for n in range(100):
+            await asyncio.sleep(0)
+            yield Peer("x://60" if n == 10 else "x://0")
+
+    async def main():
+        outcomes = ask(slept).asend_many(source(), MESSAGE, limit=1, deadline=0.2)
+        return [outcome async for outcome in outcomes]
+
+    found = asyncio.run(main())
+
+    assert len(found) == 100
+    assert {one.failure.kind for one in found[10:]} == {"late"}
+
+
+async def source_of_one():
+    yield Peer("x://0")
+
+
+def test_an_async_source_outside_of_a_loop_is_told_what_it_needs(ask):
+    transport = ask(slept)
+    with pytest.raises(UsageError) as sync:
+        transport.send_many(source_of_one(), MESSAGE)
+    outcomes = transport.asend_many(source_of_one(), MESSAGE)
+
+    async def read():
+        return [outcome async for outcome in outcomes]
+
+    with pytest.raises(UsageError) as asynchronous:
+        asyncio.run(read())
+
+    assert sync.value.what == (
+        "found an async iterable of peers in send_many, expected a sync one"
+    )
+    assert asynchronous.value.what == (
+        "found an async iterable of peers that was given outside of a loop, "
+        "expected it in the loop that it belongs to"
+    )
+    assert asynchronous.value.fix == "call asend_many in a coroutine"
+    assert transport.sent == []
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_generator_of_peers_ends_with_its_fanout_and_not_with_the_collector(
+    ask, started
+):
+    def endless():
+        try:
+            while True:
+                yield Peer("x://0")
+        finally:
+            ended.append(True)
+
+    ended = []
+    given = endless()
+    next(given)
+    outcomes = ask(slept).send_many(given, MESSAGE)
+    del given
+    gc.disable()
+    try:
+        if started:
+            next(outcomes)
+        outcomes.close()
+        assert ended == [True]
+    finally:
+        gc.enable()
+
+
+def test_a_generator_that_somebody_else_has_goes_on_after_the_fanout(ask):
+    given = iter(Peer("x://0") for _ in range(100))
+    with ask(slept).send_many(given, MESSAGE, limit=2) as outcomes:
+        next(outcomes)
+
+    assert isinstance(next(given), Peer)
+
+
+# -- turns that are late
+
+
+def test_a_turn_that_is_late_may_clean_up(ask):
+    steps = []
+
+    async def answer(word):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for step in range(4):
+                await asyncio.sleep(0.06)  # longer than from one look to the next
+                steps.append(step)
+
+    (late,) = ask(answer).send_many(peers("a"), MESSAGE, timeout=0.1)
+
+    assert late.failure.kind == "late"
+    assert steps == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_turn_that_takes_its_cancel_for_something_else_is_told_again(ask):
+    async def answer(word):
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    (late,) = ask(answer).send_many(peers("a"), MESSAGE, timeout=0.1)
+
+    assert late.failure.kind == "late"
+
+
+@pytest.mark.parametrize("again", ["cancel", "late", "0"])
+def test_a_turn_that_swallowed_its_cancel_leaves_the_next_as_any_other(ask, again):
+    async def answer(word):
+        if word == "cancel":
+            raise asyncio.CancelledError
+        if word == "late":
+            await asyncio.Event().wait()
+        if word == "swallow":
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        if word == "taken back":
+            async with asyncio.timeout(60):
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    asyncio.current_task().uncancel()
+        return Reply(status=200)
+
+    given = peers("swallow", again, "taken back", again, "0")
+    found = list(ask(answer).send_many(given, MESSAGE, limit=1, timeout=0.1))
+
+    what = {
+        "cancel": "RuntimeError: it was cancelled, by itself",
+        "late": "waited 0.1 s for the reply",
+        "0": None,
+    }[again]
+    said = [one.failure and one.failure.what for one in found]
+    assert said == [None, what, None, what, None]
