@@ -15,9 +15,8 @@ from weakref import WeakSet
 
 from btplug._peers import Peers, Turns
 from btplug._retry import TRIES, pause
-from btplug._sending import NEVER, Sending
+from btplug._sending import NEVER, Sending, checked
 from btplug.errors import UsageError
-from btplug.message import Reply
 from btplug.outcome import Failure, Outcome
 from btplug.values import new_outcome
 
@@ -33,7 +32,7 @@ _TICK = 0.05  # seconds between two looks at who is over the limit
 _GRACE = 0.25
 # To let go takes its time; but a transport may take the cancel for something else.
 _AGAIN = 2.0
-# Where neither the peer nor the whole has a limit: what a peer may have us wait.
+# Where neither the peer nor the whole has a limit: what a peer may have us wait in all.
 _PATIENCE = 12.0  # seconds
 # Bytes of replies that wait to be read, of all fan-outs under way together.
 _MOST_HELD = 256 * 1024 * 1024
@@ -143,11 +142,15 @@ class Fanout:
         self._ends.pop(worker, None)
         self._stops.pop(worker, None)
         error: BaseException | None = None
+        # Only that raises here; who has a turn already keeps it.
         if not worker.cancelled():
             error = worker.exception()
+            # Or what is no Exception, in a turn: the others have theirs.
+            over = self._workers or self._closed or self._peers.empty
+            if error is not None and not over:
+                self._spawn()
         elif not self._closed:
             error = RuntimeError("the iterable of peers was cancelled, by itself")
-        # Only that raises here; who has a turn already keeps it.
         self._error = self._error or error
         if not self._workers:
             self._peers.drop()
@@ -226,17 +229,17 @@ class Fanout:
         end, timeout = self._sending.until, self._sending.timeout
         if timeout is not None:
             end = min(began + timeout, end)
-        tries = 0
+        tries, patience = 0, _PATIENCE if end == NEVER else NEVER
         while True:
             tries += 1
-            reply, failure = None, None
+            reply, failure, rest = None, None, None
+            again = tries < self._tries
             # Without a limit of its own it knows none that it could keep.
             self._ends[me] = end + (_GRACE if timeout is not None else 0)
             try:
-                reply = await self._sending.once(peer, end, tries)
-                if not isinstance(reply, Reply):
-                    kind, reply = type(reply).__name__, None
-                    raise TypeError(f"found a {kind} as reply, expected a Reply")
+                given = checked(await self._sending.once(peer, end, tries))
+                rest = pause(given, None, tries) if again else None
+                reply = given
             except asyncio.CancelledError:
                 stops = self._stops.get(me, 0)
                 if self._closed or me.cancelling() > stops:
@@ -245,17 +248,17 @@ class Fanout:
                     failure = self._sending.late(end - began, peer, sent=True)
                 else:
                     failure = Failure.of(RuntimeError("it was cancelled, by itself"))
-            except Exception as exc:
+            except (Exception, SystemExit) as exc:  # that of a plugin ends no other
                 failure = Failure.of(exc)
+                rest = pause(None, failure, tries) if again else None
             self._ends.pop(me, None)
             if me.cancelling() or me in self._stops:
                 self._calm(me)
-            if tries == self._tries or self._closed:
+            if rest is None or self._closed:
                 break
-            rest, now = pause(reply, failure, tries), monotonic()
-            latest = end if end < NEVER else now + _PATIENCE
-            if rest is None or now + rest >= latest:
+            if rest >= patience or monotonic() + rest >= end:
                 break
+            patience -= rest
             await asyncio.sleep(rest)
         return new_outcome(
             index=index, peer=peer, reply=reply, failure=failure,

@@ -5,15 +5,13 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from btplug.errors import Late, UsageError
-from btplug.message import Message, Peer
+from btplug.errors import BtplugError, Late, TransportError, UsageError, reason_of
+from btplug.message import Message, Peer, Reply
 from btplug.outcome import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Protocol
-
-    from btplug.message import Reply
 
     class Send(Protocol):
         """The async send of a transport."""
@@ -48,6 +46,11 @@ class Sending:
                     f"found {name}={value!r}, expected seconds above 0",
                     fix="leave it out for none of its own",
                 )
+        if not (isinstance(message, Message) or callable(message)):
+            raise UsageError(
+                f"found a {type(message).__name__} as message, expected a Message",
+                fix="make one with Message.of(data), or give a function of the peer",
+            )
         self._send, self._message = send, message
         self.timeout, self._deadline = timeout, deadline
         self.until = NEVER
@@ -67,7 +70,7 @@ class Sending:
             left = left and end - now
         message = self._message
         if not isinstance(message, Message):
-            message = message(peer)
+            message = _made(message, peer)
         return self._send(peer, message, timeout=left)
 
     def stalled(self) -> Late:
@@ -91,3 +94,36 @@ class Sending:
             fix="raise the limit, or 'limit' for more at once",
             delivered=None if sent else False,
         )
+
+
+def _made(make: Callable[[Peer], Message], peer: Peer) -> Message:
+    """Make the message of *peer*; what fails is the caller's, and nothing was sent."""
+    try:
+        message = make(peer)
+    except BtplugError:
+        raise
+    except Exception as exc:
+        raise TransportError(
+            reason_of(exc),
+            fix="the function that makes the messages raised it: mend that",
+            delivered=False,
+        ) from exc
+    if isinstance(message, Message):
+        return message
+    raise TransportError(
+        f"found a {type(message).__name__} as message, expected a Message",
+        fix="return one from the function that makes the messages",
+        delivered=False,
+    )
+
+
+def checked(reply: object) -> Reply:
+    """Return *reply* if it is one; of its fields, those that are read here."""
+    if not isinstance(reply, Reply):
+        raise TypeError(f"found a {type(reply).__name__} as reply, expected a Reply")
+    body, headers = reply.body, reply.headers
+    if not isinstance(body, (bytes, bytearray, memoryview)):
+        raise TypeError(f"found a {type(body).__name__} as body, expected bytes")
+    if not isinstance(headers, (tuple, list)):
+        raise TypeError(f"found a {type(headers).__name__} as headers, expected pairs")
+    return reply

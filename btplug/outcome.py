@@ -51,7 +51,7 @@ class Failure:
     delivered: bool | None = None
 
     @classmethod
-    def of(cls, exc: Exception) -> Failure:
+    def of(cls, exc: Exception | SystemExit) -> Failure:
         """Return what *exc* says; of an error that is not ours, its type and text."""
         if not isinstance(exc, BtplugError):
             return cls(

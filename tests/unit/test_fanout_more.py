@@ -442,3 +442,138 @@ def test_a_turn_that_swallowed_its_cancel_leaves_the_next_as_any_other(ask, agai
     }[again]
     said = [one.failure and one.failure.what for one in found]
     assert said == [None, what, None, what, None]
+
+
+# -- what one turn could take from the others
+
+
+BUSY = Reply(status=503, headers=(("Retry-After", "1"),))
+ODD = {
+    "exit": (SystemExit(3), "SystemExit: 3"),
+    "body": (
+        Reply(status=200, body=None),
+        "TypeError: found a NoneType as body, expected bytes",
+    ),
+    "headers": (
+        Reply(status=503, headers=None),
+        "TypeError: found a NoneType as headers, expected pairs",
+    ),
+    "pairs": (
+        Reply(status=503, headers=((1, 2),)),
+        "AttributeError: 'int' object has no attribute 'lower'",
+    ),
+}
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("odd", sorted(ODD))
+def test_what_a_turn_raises_or_returns_is_its_own_failure(ask, odd, limit):
+    async def answer(word):
+        if word != "odd":
+            return Reply(status=200)
+        if isinstance(given, BaseException):
+            raise given
+        return given
+
+    given, what = ODD[odd]
+
+    outcomes = ask(answer).send_many(
+        peers("0", "odd", "1"), MESSAGE, limit=limit, repeatable=True
+    )
+    found = {one.index: one for one in outcomes}
+
+    assert [found[0].reply.status, found[2].reply.status] == [200, 200]
+    assert (found[1].reply, found[1].failure.what) == (None, what)
+    assert (found[1].failure.kind, found[1].attempts) == ("failed", 1)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_what_is_no_error_comes_after_the_outcomes_of_the_others(ask, limit):
+    class Odd(BaseException):
+        pass
+
+    async def answer(word):
+        if word == "odd":
+            raise Odd
+        return Reply(status=200)
+
+    given = peers("0", "odd", "1", "2")
+    outcomes = ask(answer).send_many(given, MESSAGE, limit=limit)
+
+    assert sorted(next(outcomes).index for _ in range(3)) == [0, 2, 3]
+    with pytest.raises(Odd):
+        next(outcomes)
+    assert list(outcomes) == []
+
+
+def test_what_a_peer_may_have_us_wait_is_for_all_waits_of_its_turn(ask, monkeypatch):
+    monkeypatch.setattr("btplug._fanout._PATIENCE", 1.5)
+
+    async def answer(word):
+        return BUSY
+
+    (outcome,) = ask(answer).send_many(peers("a"), MESSAGE, repeatable=True)
+
+    assert (outcome.reply.status, outcome.attempts) == (503, 2)
+
+
+# -- messages
+
+
+@pytest.mark.parametrize(
+    ("make", "what", "fix"),
+    [
+        (
+            lambda peer: {}[peer.url],
+            "KeyError: 'x://a'",
+            "the function that makes the messages raised it: mend that",
+        ),
+        (
+            lambda peer: None,
+            "found a NoneType as message, expected a Message",
+            "return one from the function that makes the messages",
+        ),
+        (
+            lambda peer: "hello",
+            "found a str as message, expected a Message",
+            "return one from the function that makes the messages",
+        ),
+    ],
+)
+def test_a_message_that_cannot_be_made_is_not_blamed_on_the_transport(
+    ask, make, what, fix
+):
+    transport = ask(slept)
+    (outcome,) = transport.send_many(peers("a"), make)
+
+    failure = outcome.failure
+    assert (failure.kind, failure.what, failure.fix) == ("failed", what, fix)
+    assert failure.delivered is False
+    assert transport.sent == []
+
+
+def test_what_is_no_message_is_refused_before_anybody_is_asked(ask):
+    with pytest.raises(UsageError) as caught:
+        ask(slept).send_many(peers("a"), "hello")
+
+    assert caught.value.what == "found a str as message, expected a Message"
+    assert caught.value.fix == (
+        "make one with Message.of(data), or give a function of the peer"
+    )
+
+
+def test_a_loop_that_is_closed_under_a_fanout_asks_nobody_more(ask):
+    async def answer(word):
+        if word == "0":
+            return Reply(status=200)
+        await asyncio.Event().wait()
+
+    transport = ask(answer)
+    outcomes = transport.send_many(peers(*range(9)), MESSAGE, limit=1)
+    assert next(outcomes).index == 0
+    while len(transport.sent) < 2:
+        time.sleep(0.001)
+
+    transport.context.home.close()
+
+    assert transport.sent == ["0", "1"]
