@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterable
 from contextlib import suppress
 from functools import wraps
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from btplug._forms import is_made, mark
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, Future
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from btplug.transport import AsyncStream, Stream, TransportPlugin
 
 _MOST = 4 * 1024 * 1024  # bytes that are under way from one loop to another
+_LEAVING: set[Future[None]] = set()  # a loop has weak references only
 F = TypeVar("F", bound="Callable[..., Any]")  # Any: a method of any signature
 
 
@@ -40,23 +42,57 @@ def pair_streams(cls: type[TransportPlugin], base: type) -> None:
         return
 
 
-class _Home:
-    """An async stream that lives in the home loop, for whichever loop uses it."""
+class _Entry:
+    """A stream in the home loop; whoever waits for it may be gone as it is there."""
 
     def __init__(
         self, made: AbstractAsyncContextManager[AsyncStream], home: HomeLoop
     ) -> None:
         self._made, self._home = made, home
         self._stream: AsyncStream | None = None
+        self._unwanted = False
         self.head: Reply
 
+    async def _enter(self) -> AsyncStream:
+        self._stream = await self._made.__aenter__()
+        if self._unwanted:
+            await self._undo()
+        return self._stream
+
+    async def _leave(self, *exc: Any) -> None:
+        await self._made.__aexit__(*exc)
+
+    def _give_up(self) -> None:
+        """Leave it if it is entered, or once it is; in the home loop."""
+        import asyncio
+
+        self._unwanted = True
+        if self._stream is not None:
+            leaving = asyncio.ensure_future(self._undo())
+            _LEAVING.add(leaving)
+            leaving.add_done_callback(_LEAVING.discard)
+
+    async def _undo(self) -> None:
+        import asyncio
+
+        exc = asyncio.CancelledError()
+        with suppress(Exception, asyncio.CancelledError):  # nobody is there to hear it
+            await self._made.__aexit__(type(exc), exc, None)
+
+
+class _Home(_Entry):
+    """An async stream that lives in the home loop, for whichever loop uses it."""
+
     async def __aenter__(self) -> _Home:
-        self._stream = await self._home.hand_over(_entered(self._made))
-        self.head = self._stream.head
+        try:
+            self.head = (await self._home.hand_over(self._enter())).head
+        except BaseException:
+            self._home.post(self._give_up)
+            raise
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
-        await self._home.hand_over(_left(self._made, *exc))
+        await self._home.hand_over(self._leave(*exc))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         assert self._stream is not None
@@ -66,23 +102,19 @@ class _Home:
                 yield part
 
 
-class _Posted:
+class _Posted(_Entry):
     """The same for a thread."""
 
-    def __init__(
-        self, made: AbstractAsyncContextManager[AsyncStream], home: HomeLoop
-    ) -> None:
-        self._made, self._home = made, home
-        self._stream: AsyncStream | None = None
-        self.head: Reply
-
     def __enter__(self) -> _Posted:
-        self._stream = self._home.run(_entered(self._made))
-        self.head = self._stream.head
+        try:
+            self.head = self._home.run(self._enter()).head
+        except BaseException:
+            self._home.post(self._give_up)
+            raise
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        self._home.run(_left(self._made, *exc))
+        self._home.run(self._leave(*exc))
 
     def __iter__(self) -> Iterator[bytes]:
         assert self._stream is not None
@@ -95,14 +127,39 @@ class _Threaded:
 
     def __init__(self, made: AbstractContextManager[Stream]) -> None:
         self._made = made
+        self._lock = Lock()
+        self._stream: Stream | None = None
+        self._unwanted = False
         self.head: Reply
 
     async def __aenter__(self) -> _Threaded:
         import asyncio
 
-        self._stream = await asyncio.to_thread(self._made.__enter__)
-        self.head = self._stream.head
+        try:
+            self.head = (await asyncio.to_thread(self._enter)).head
+        except BaseException:
+            # A thread is not cancelled: it may enter yet, or have done so.
+            with self._lock:
+                self._unwanted, entered = True, self._stream is not None
+            if entered:
+                asyncio.get_running_loop().run_in_executor(None, self._undo)
+            raise
         return self
+
+    def _enter(self) -> Stream:
+        stream = self._made.__enter__()
+        with self._lock:
+            self._stream, unwanted = stream, self._unwanted
+        if unwanted:
+            self._undo()
+        return stream
+
+    def _undo(self) -> None:
+        import asyncio
+
+        exc = asyncio.CancelledError()
+        with suppress(Exception, asyncio.CancelledError):  # nobody is there to hear it
+            self._made.__exit__(type(exc), exc, None)
 
     async def __aexit__(self, *exc: Any) -> None:
         import asyncio
@@ -112,17 +169,10 @@ class _Threaded:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         import asyncio
 
+        assert self._stream is not None
         parts = iter(self._stream)
         while (part := await asyncio.to_thread(lambda: next(parts, None))) is not None:
             yield part
-
-
-async def _entered(made: AbstractAsyncContextManager[AsyncStream]) -> AsyncStream:
-    return await made.__aenter__()
-
-
-async def _left(made: AbstractAsyncContextManager[AsyncStream], *exc: Any) -> None:
-    await made.__aexit__(*exc)
 
 
 async def _next(batches: AsyncIterator[list[bytes]]) -> list[bytes] | None:
