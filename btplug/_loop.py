@@ -38,6 +38,7 @@ class HomeLoop:
         self._loop: AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._jobs: set[_Job[Any]] = set()  # Any: of any result
 
     def _started(self) -> AbstractEventLoop:
         if self._loop is not None:
@@ -81,7 +82,7 @@ class HomeLoop:
         # its lock held for ever, and the loop would wait for that.
         over = threading.Lock()
         over.acquire()
-        job = _Job(self._started(), work, over.release)
+        job = _Job(self._started(), work, over.release, self._jobs)
         try:
             job.start()
             while not over.acquire(timeout=LOOK):
@@ -114,7 +115,7 @@ class HomeLoop:
             with suppress(RuntimeError):  # the caller's loop is gone
                 caller.call_soon_threadsafe(over.set)
 
-        job = _Job(self._started(), work, tell)
+        job = _Job(self._started(), work, tell, self._jobs)
         job.start()
         try:
             await over.wait()
@@ -199,6 +200,9 @@ class HomeLoop:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+            # Those that came in the last moment, and wait.
+            for job in [*self._jobs]:
+                job.lose(loop)
 
 
 class _Job(Generic[T]):
@@ -213,23 +217,27 @@ class _Job(Generic[T]):
         loop: AbstractEventLoop,
         work: Coroutine[Any, Any, T],
         tell: Callable[[], object],
+        jobs: set[_Job[Any]],
     ) -> None:
         self.ended = False
-        self._loop, self._work, self._tell = loop, work, tell
+        self._loop, self._work, self._tell, self._jobs = loop, work, tell, jobs
         self._task: Task[T] | None = None
 
     def start(self) -> None:
         """Let it begin; apart from making it, so that an interrupt finds it made."""
+        self._jobs.add(self)
         try:
             self._loop.call_soon_threadsafe(self._begin)
         except RuntimeError:  # it was closed a moment ago
+            self._jobs.discard(self)
             self._work.close()
             self.ended = True
             raise
 
     def result(self) -> T:
         """Return what came of it, once it has ended."""
-        assert self._task is not None
+        if self._task is None or not self._task.done():
+            raise RuntimeError("the loop was closed before this was done")
         if self._task.cancelled():
             from concurrent.futures import CancelledError
 
@@ -241,12 +249,20 @@ class _Job(Generic[T]):
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._cancel)
 
+    def lose(self, loop: AbstractEventLoop) -> None:
+        """Let nobody wait for it any more: *loop* was closed, which may be its own."""
+        if self._loop is loop and not self.ended:
+            if self._task is None:
+                self._work.close()
+            self._end(None)
+
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._work)
         self._task.add_done_callback(self._end)
 
     def _end(self, task: Task[T] | None) -> None:
         self.ended = True
+        self._jobs.discard(self)
         if task is not None and not task.cancelled():
             task.exception()  # counts as seen, should nobody wait any more
         self._tell()

@@ -483,3 +483,54 @@ def test_work_that_is_cancelled_by_the_end_may_still_use_a_thread():
     loop.close()
 
     assert saved == ["all"]
+
+
+@pytest.mark.parametrize("kind", ["run", "hand_over"])
+def test_who_comes_in_the_last_moment_of_a_loop_does_not_wait_for_ever(kind):
+    """Between its last turn and its close: nothing it is given is ever done."""
+
+    class Busy(HomeLoop):
+        def _started(self):
+            loop = super()._started()
+            if threading.current_thread() is late:
+                asked.set()
+                gate.wait(10)
+            return loop
+
+    def call():
+        try:
+            if kind == "run":
+                home.run(where())
+            else:
+                asyncio.run(home.hand_over(where()))
+        except RuntimeError as exc:
+            raised.append(str(exc))
+
+    async def inside():
+        return asyncio.get_running_loop()
+
+    def stop():
+        was_stop()
+        gate.set()
+        given.wait(10)
+
+    def soon(*what):
+        handle = was_soon(*what)
+        if threading.current_thread() is late:
+            given.set()
+        return handle
+
+    late = threading.Thread(target=call, daemon=True)
+    asked, gate, given, raised = (*(threading.Event() for _ in range(3)), [])
+    home = Busy("x")
+    loop = home.run(inside())
+    was_stop, was_soon = loop.stop, loop.call_soon_threadsafe
+    loop.stop, loop.call_soon_threadsafe = stop, soon
+    late.start()
+    assert asked.wait(10)
+    home.close()
+    late.join(10)
+
+    assert given.is_set()
+    assert raised == ["the loop was closed before this was done"]
+    assert not home._jobs
