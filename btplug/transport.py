@@ -163,8 +163,8 @@ class TransportPlugin(BasePlugin):
                 and 503 are tried again, up to twice, in the limits (`Retry-After` too).
 
         Returns:
-            An iterator of `Outcome`; closing it, or leaving its ``with``, cancels what
-            is open.
+            An iterator of `Outcome`, which several may read; a read that is interrupted
+            loses nothing. Closing it, or leaving its ``with``, cancels what is open.
 
         Raises:
             UsageError: A limit is none.
