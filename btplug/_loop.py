@@ -5,14 +5,16 @@ asyncio costs 45 ms to import, so nothing here imports it before the first use.
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from btplug._jobs import Job
 from btplug.errors import UsageError
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Task
+    from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from concurrent.futures import ThreadPoolExecutor
     from typing import Any
@@ -38,11 +40,19 @@ class HomeLoop:
         self._loop: AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._threads: ThreadPoolExecutor | None = None
-        self._jobs: set[_Job[Any]] = set()  # Any: of any result
+        self._process = 0  # in which the loop runs
+        self._jobs: set[Job[Any]] = set()  # Any: of any result
 
     def _started(self) -> AbstractEventLoop:
-        if self._loop is not None:
-            return self._loop
+        loop = self._loop
+        if loop is not None:
+            if self._process != os.getpid():
+                raise UsageError(
+                    f"found a process that was forked after the loop {self._name!r} "
+                    "had begun, expected one with a context of its own",
+                    fix="open the context in the child, or start it with 'spawn'",
+                )
+            return loop
         with self._lock:
             if self._loop is None:
                 import asyncio
@@ -55,9 +65,17 @@ class HomeLoop:
                 self._thread = threading.Thread(
                     target=_run, args=(loop,), name=self._name, daemon=True
                 )
+                self._process = os.getpid()
                 self._thread.start()
                 self._loop = loop
             return self._loop
+
+    def _job(self, work: Coroutine[Any, Any, T], tell: Callable[[], object]) -> Job[T]:
+        try:
+            return Job(self._started(), work, tell, self._jobs)
+        except BaseException:
+            work.close()
+            raise
 
     def here(self) -> bool:
         """Tell whether the caller runs inside this loop."""
@@ -82,7 +100,7 @@ class HomeLoop:
         # its lock held for ever, and the loop would wait for that.
         over = threading.Lock()
         over.acquire()
-        job = _Job(self._started(), work, over.release, self._jobs)
+        job = self._job(work, over.release)
         try:
             job.start()
             while not over.acquire(timeout=LOOK):
@@ -115,7 +133,7 @@ class HomeLoop:
             with suppress(RuntimeError):  # the caller's loop is gone
                 caller.call_soon_threadsafe(over.set)
 
-        job = _Job(self._started(), work, tell, self._jobs)
+        job = self._job(work, tell)
         job.start()
         try:
             await over.wait()
@@ -203,76 +221,6 @@ class HomeLoop:
             # Those that came in the last moment, and wait.
             for job in [*self._jobs]:
                 job.lose(loop)
-
-
-class _Job(Generic[T]):
-    """Work handed to a loop by another thread.
-
-    Attributes:
-        ended: It has a result, or never will have one.
-    """
-
-    def __init__(
-        self,
-        loop: AbstractEventLoop,
-        work: Coroutine[Any, Any, T],
-        tell: Callable[[], object],
-        jobs: set[_Job[Any]],
-    ) -> None:
-        self.ended = False
-        self._loop, self._work, self._tell, self._jobs = loop, work, tell, jobs
-        self._task: Task[T] | None = None
-
-    def start(self) -> None:
-        """Let it begin; apart from making it, so that an interrupt finds it made."""
-        self._jobs.add(self)
-        try:
-            self._loop.call_soon_threadsafe(self._begin)
-        except RuntimeError:  # it was closed a moment ago
-            self._jobs.discard(self)
-            self._work.close()
-            self.ended = True
-            raise
-
-    def result(self) -> T:
-        """Return what came of it, once it has ended."""
-        if self._task is None or not self._task.done():
-            raise RuntimeError("the loop was closed before this was done")
-        if self._task.cancelled():
-            from concurrent.futures import CancelledError
-
-            raise CancelledError
-        return self._task.result()
-
-    def cancel(self) -> None:
-        """Let it end soon, if it was started; calls keep their order."""
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._cancel)
-
-    def lose(self, loop: AbstractEventLoop) -> None:
-        """Let nobody wait for it any more: *loop* was closed, which may be its own."""
-        if self._loop is loop and not self.ended:
-            if self._task is None:
-                self._work.close()
-            self._end(None)
-
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(self._work)
-        self._task.add_done_callback(self._end)
-
-    def _end(self, task: Task[T] | None) -> None:
-        self.ended = True
-        self._jobs.discard(self)
-        if task is not None and not task.cancelled():
-            task.exception()  # counts as seen, should nobody wait any more
-        self._tell()
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        else:
-            self._work.close()
-            self._end(None)
 
 
 def _run(loop: AbstractEventLoop) -> None:

@@ -534,3 +534,40 @@ def test_who_comes_in_the_last_moment_of_a_loop_does_not_wait_for_ever(kind):
     assert given.is_set()
     assert raised == ["the loop was closed before this was done"]
     assert not home._jobs
+
+
+def test_a_child_process_is_told_that_the_loop_stayed_behind():
+    code = """
+import os
+from btplug._loop import HomeLoop
+from btplug.errors import UsageError
+
+async def work():
+    return "done"
+
+loop = HomeLoop("test loop")
+loop.run(work())
+child = os.fork()
+try:
+    print(loop.run(work()), flush=True)
+except UsageError as exc:
+    print(exc, flush=True)
+loop.close()
+if not child:
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    found = "found a process that was forked after the loop 'test loop' had begun, "
+    found += "expected one with a context of its own"
+    assert not done.stderr
+    assert sorted(done.stdout.splitlines()) == [
+        "  fix:   open the context in the child, or start it with 'spawn'",
+        "0",
+        "done",
+        found,
+    ]
