@@ -237,7 +237,8 @@ def _stamp() -> bytes:
     from btplug import __version__
 
     tag = sys.implementation.cache_tag
-    return f"btplug {__version__} {tag} {sys.hexversion:x} 2\n".encode()
+    # The last number goes up with what a manifest is checked for.
+    return f"btplug {__version__} {tag} {sys.hexversion:x} 3\n".encode()
 
 
 _STAMP = _stamp()

@@ -17,6 +17,9 @@ _NAME = r"[a-z0-9][a-z0-9-]{0,39}"
 _ENTRY = r"(?a:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)"
 _VERSION = r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,39}"
 _HOST = r"(\*\.)?[A-Za-z0-9_.:\[\]/-]{1,253}"
+_PLAIN = r"[A-Za-z0-9_./~@%+=:,*\[\]-]+"
+# What stands for something else where permissions are shown, and is no path or host.
+_SAID = ("all", "any", "arguments", "none", "state")
 
 Value = dict[str, object]
 
@@ -42,6 +45,13 @@ class Permissions(NamedTuple):
     network: tuple[str, ...] = ("none",)
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
+
+
+def asked_text(asked: tuple[str, ...]) -> str:
+    """Return a part of `Permissions` as it is shown: each word from end to end."""
+    # Letters of other scripts may look like ours, or turn the line around.
+    words = [word if re.fullmatch(_PLAIN, word) else ascii(word) for word in asked]
+    return " ".join(words) or "none"
 
 
 class Manifest(NamedTuple):
@@ -215,6 +225,18 @@ class _Check:
                 raise self.fail((*at, index), item, "a text")
         return tuple(value)
 
+    def paths(self, at: tuple[str, ...], value: object) -> tuple[str, ...]:
+        paths = self.names(at, value)
+        for index, path in enumerate(paths):
+            # The operator accepts what is shown: it has to be what is meant.
+            if path.lower() in _SAID and path not in ("arguments", "state"):
+                fix = f"write ./{path} where a path is called so; [] is none"
+                raise self.fail((*at, index), path, "arguments, state or a path", fix)
+            if path != path.strip() or not path.isprintable():
+                expected = "a printable path without blanks at its ends"
+                raise self.fail((*at, index), path, expected)
+        return paths
+
     def transports(self, block: Value) -> tuple[str, ...] | None:
         at = ("plugin", "transports")
         value = block.get("transports")
@@ -224,7 +246,7 @@ class _Check:
             return None
         names = self.names(at, value)
         for index, name in enumerate(names):
-            if not is_name(name):
+            if not is_name(name) or name in ("all", "none"):
                 raise self.fail((*at, index), name, "the name of a transport")
         return names
 
@@ -246,12 +268,15 @@ class _Check:
             expected = "none, arguments, any, or a list of hosts"
             hosts = self.names((*at, "network"), network, expected)
             for index, host in enumerate(hosts):
-                if not re.fullmatch(_HOST, host):
+                good = host.lower() not in _SAID or host == "arguments"
+                # Alone such a word is the same as without brackets.
+                good = good or hosts in (("any",), ("none",))
+                if not (good and re.fullmatch(_HOST, host)):
                     raise self.fail((*at, "network", index), host, expected)
         return Permissions(
             hosts,
-            self.names((*at, "read"), asked.get("read")),
-            self.names((*at, "write"), asked.get("write")),
+            self.paths((*at, "read"), asked.get("read")),
+            self.paths((*at, "write"), asked.get("write")),
         )
 
 

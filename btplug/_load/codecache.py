@@ -30,7 +30,8 @@ _MOST_FILES = 200
 _LONGEST_AHEAD, _MOST_AHEAD = 256 * 1024, 2 * 1024 * 1024  # bytes of source
 _SUM = 4
 # Whose code can be read back: this btplug's, by this Python.
-_STAMP = f"{__version__} {MAGIC_NUMBER.hex()} {sys.flags.optimize}"
+# The last number goes up with what a manifest, which is kept too, is checked for.
+_STAMP = f"{__version__} {MAGIC_NUMBER.hex()} {sys.flags.optimize} 2"
 
 
 class CodeCache:

@@ -9,7 +9,7 @@ from btplug._discovery import read_spot
 from btplug._installed import Spot
 from btplug._load.codecache import CodeCache
 from btplug.errors import PluginLoadError, TrustError
-from btplug.manifest import FILE, Manifest, Permissions
+from btplug.manifest import FILE, Manifest, Permissions, asked_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,7 +152,7 @@ def changes(
         permissions: What it asks for now.
     """
     asked = tuple(
-        f"{key} {' '.join(old) or 'none'} -> {' '.join(new) or 'none'}"
+        f"{key} {asked_text(old)} -> {asked_text(new)}"
         for key, old, new in zip(
             Permissions._fields, accepted.permissions, permissions, strict=True
         )

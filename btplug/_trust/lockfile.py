@@ -10,7 +10,7 @@ from btplug._trust.blocktext import BadBlocks
 from btplug._trust.hashes import is_digest, sha256
 from btplug._trust.owners import read_owned
 from btplug.errors import TrustError
-from btplug.manifest import Permissions, is_name
+from btplug.manifest import Permissions, asked_text, is_name
 from btplug.trust import permission_lines, permissions_in
 
 if TYPE_CHECKING:
@@ -196,7 +196,11 @@ def difference(pinned: Entry | None, now: Entry | None) -> str | None:
         if old != new
     ]
     asked = zip(Permissions._fields, pinned.permissions, now.permissions, strict=True)
-    parts += [f"{key} {_shown(o)} -> {_shown(n)}" for key, o, n in asked if o != n]
+    parts += [
+        f"{key} {asked_text(old)} -> {asked_text(new)}"
+        for key, old, new in asked
+        if old != new
+    ]
     expected = pinned.digest(tag)
     if expected is None:
         parts.append(f"no digest for {tag}" if tag else "no digest for every system")

@@ -187,8 +187,10 @@ def _show(subject: Subject, host: Host) -> None:
 
 def _asked(manifest: Manifest) -> dict[str, object]:
     """Return what a command asks for; what a transport may do has no bounds."""
+    from btplug.manifest import asked_text
+
     asked, used = manifest.permissions, manifest.transports
-    found = {key: " ".join(getattr(asked, key)) or "none" for key in asked._fields}
+    found = {key: asked_text(getattr(asked, key)) for key in asked._fields}
     return {
         **found,
         "transports": "all" if used is None else " ".join(used) or "none",

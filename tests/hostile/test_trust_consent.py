@@ -69,12 +69,25 @@ def test_trust_shows_what_is_to_be_accepted(btplug, make_plugin, home):
     assert facts["path"] == str(folder)
     assert facts["owner"].endswith("mode 0755")
     assert facts["network"] == "any"
-    assert facts["read"] == "arguments /srv/a b"
+    assert facts["read"] == "arguments '/srv/a b'"
     assert facts["write"] == "state"
     assert facts["digest"].startswith("h1:")
     assert facts["before"] == "nothing was accepted here"
     assert int(facts["plugin.py"]) == (folder / "plugin.py").stat().st_size
     assert int(facts["config.yaml"]) == (folder / "config.yaml").stat().st_size
+
+
+@pytest.mark.parametrize("path", ["none", "any", "'state '", '"st\\u200bate"'])
+def test_no_permission_is_shown_as_another(path, btplug, make_plugin, home):
+    """A path called none was accepted as none, and written."""
+    folder = make_plugin(
+        "it", where=home / "cli_plugins", permissions=f"{{write: [{path}]}}"
+    )
+
+    done = btplug("trust", "it")
+
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"{folder}/config.yaml:9: plugin.permissions.write.0: found " in done.stderr
 
 
 def test_without_a_terminal_only_the_digest_accepts(btplug, it, marks):

@@ -1,5 +1,6 @@
 """config.yaml -> Manifest: every field, good and bad, and its exact message."""
 
+import json
 import os
 import re
 
@@ -11,6 +12,7 @@ from btplug.errors import ManifestError
 from btplug.manifest import (
     Manifest,
     Permissions,
+    asked_text,
     folder_names,
     is_name,
     read_manifest,
@@ -350,6 +352,65 @@ def test_a_number_that_cannot_be_printed_is_refused_like_any_other(write, key):
 )  # fmt: skip
 def test_a_bad_list_is_refused_with_the_line_of_its_item(write, lines, what, fix):
     assert refusal(write(f"{GOOD}  {lines}\n")) == (what, fix)
+
+
+@pytest.mark.parametrize("key", ["read", "write"])
+@pytest.mark.parametrize(
+    "word", ["none", "None", "any", "all", "ANY", "State", "ARGUMENTS"]
+)
+def test_no_path_is_called_as_what_is_shown_for_something_else(write, key, word):
+    """The prompt would say "write none", and the plugin would write."""
+    what, fix = refusal(write(f"{GOOD}  permissions: {{{key}: [state, {word}]}}\n"))
+
+    assert what == (
+        f"8: plugin.permissions.{key}.1: found {word!r}, "
+        "expected arguments, state or a path"
+    )
+    assert fix == f"write ./{word} where a path is called so; [] is none"
+    root = write(f"{GOOD}  permissions: {{{key}: [./{word}]}}\n")
+    assert getattr(read_manifest(root).permissions, key) == (f"./{word}",)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["state ", " state", "  ", "a\tb", "a\n", "/srv\u202e/x", "\u200bstate", "\u2066x", "\x1b[2J", "a\xa0b"],
+)  # fmt: skip
+def test_a_path_is_shown_as_it_is_or_refused(write, path):
+    what, _ = refusal(write(f"{GOOD}  permissions: {{read: [{json.dumps(path)}]}}\n"))
+
+    assert what == (
+        f"8: plugin.permissions.read.0: found {path!r}, "
+        "expected a printable path without blanks at its ends"
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "permissions: {network: [none, evil.example]}", "permissions: {network: [any, a.org]}",
+        "permissions: {network: [a.org, None]}", "permissions: {network: [ALL]}",
+        "permissions: {network: [all]}", "transports: [none]", "transports: [all]",
+    ],
+)  # fmt: skip
+def test_no_host_or_transport_is_called_as_what_is_shown_for_something_else(
+    write, lines
+):
+    assert "expected" in refusal(write(f"{GOOD}  {lines}\n"))[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ((), "none"),
+        (("arguments", "./none", "~/x"), "arguments ./none ~/x"),
+        (("/srv/a b", "state"), "'/srv/a b' state"),
+        (("*.b.org", "[::1]:80", "fd00::/8"), "*.b.org [::1]:80 fd00::/8"),
+        (("n\u043ene", "\u05d0/x"), "'n\\u043ene' '\\u05d0/x'"),
+        (("a'b", "\u2800"), "\"a'b\" '\\u2800'"),
+    ],
+)
+def test_what_is_asked_for_is_shown_from_end_to_end(asked, text):
+    assert asked_text(asked) == text
 
 
 @pytest.mark.parametrize("value", ["[http]", "[]", "http", ""])
