@@ -60,7 +60,8 @@ def start(
 
     Args:
         main: ``module:function``, called with the descriptor of the channel.
-        read: Files, and folders with all they hold; `readable` comes on top.
+        read: Files, and folders with all they hold, resolved: a path with a link in it
+            is left out. `readable` comes on top.
         write: The same, for reading and writing.
         guarded: What the child has to prove that it cannot open.
         path: The child's ``sys.path``; None: the absolute ones of this process.
@@ -79,8 +80,8 @@ def start(
         path = [p for p in sys.path if os.path.isabs(p)]
     folder, owned = make_folder()
     plan = Plan(
-        main, [*path], [*readable(), *read], [*write, "/dev/null"], folder,
-        [*guarded], os.getpid(), limits or Limits(),
+        main, [*path], readable(), [*read], [*write, "/dev/null"],
+        folder, [*guarded], os.getpid(), limits or Limits(),
     )  # fmt: skip
     from _socket import AF_UNIX, SOCK_STREAM, socketpair  # socket costs 8 ms
 

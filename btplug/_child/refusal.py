@@ -36,12 +36,14 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 def _fix(name: str, permissions: Permissions) -> str:
     there = os.path.exists(name)
+    # Without a slash neither a new file nor a link out of the folder is lent.
+    bare = not os.path.dirname(name) and (not there or os.path.islink(name))
+    named = os.path.join(".", name) if bare else name
     if there and not _readable(name):
         return (
-            f"a confined plugin reads what its command line names: name {name} there, "
+            f"a confined plugin reads what its command line names: name {named} there, "
             "or below 'permissions: read:' in its config.yaml"
         )
-    named = name if there or os.path.dirname(name) else os.path.join(".", name)
     grant = "" if "arguments" in permissions.write else (
         ", and have 'permissions: {write: [arguments]}' in its config.yaml"
     )  # fmt: skip

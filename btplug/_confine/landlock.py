@@ -50,7 +50,12 @@ def file_rights(known: int) -> int:
 
 
 def restrict(
-    system: System, known: int, read: Iterable[str], write: Iterable[str], own: str
+    system: System,
+    known: int,
+    usual: Iterable[str],
+    read: Iterable[str],
+    write: Iterable[str],
+    own: str,
 ) -> None:
     """Deny this thread, for ever, all files but these, TCP, and others' sockets.
 
@@ -58,8 +63,9 @@ def restrict(
 
     Args:
         known: A version of the kernel's interface, 1 or more.
-        read: Files, and folders with all they hold.
-        write: The same; read as well, but no device or link can be made in them.
+        usual: To read, over links too: files, and folders with all they hold.
+        read: The same, resolved; one that leads over a link by now is left out.
+        write: As *read*; read as well, but no device or link can be made in them.
         own: A folder to write where links can be made, too.
 
     Raises:
@@ -68,13 +74,16 @@ def restrict(
     rights = file_rights(known)
     ruleset = system.call("landlock_create_ruleset", *_attributes(known, rights), 0)
     try:
+        reading = rights & (_READ_FILE | _READ_DIR)
+        for path in usual:
+            _allow(system, ruleset, path, reading)
         for path in read:
-            _allow(system, ruleset, path, rights & (_READ_FILE | _READ_DIR))
+            _allow(system, ruleset, path, reading, resolved=True)
         kept = rights & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV)
         _allow(system, ruleset, own, kept)
         for path in write:
             # What a link leads to would be lent to a later run.
-            _allow(system, ruleset, path, kept & ~_MAKE_SYM)
+            _allow(system, ruleset, path, kept & ~_MAKE_SYM, resolved=True)
         system.call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)
@@ -90,12 +99,17 @@ def _attributes(known: int, rights: int) -> tuple[bytes, int]:
     return packed, len(packed)
 
 
-def _allow(system: System, ruleset: int, path: str, rights: int) -> None:
+def _allow(
+    system: System, ruleset: int, path: str, rights: int, *, resolved: bool = False
+) -> None:
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except _ABSENT:
         return
     try:
+        # What was looked at before is what is lent, or nothing is.
+        if resolved and os.readlink(f"/proc/self/fd/{fd}") != path:
+            return
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
             rights &= _OF_FILES
         rule = (rights | fd << 64).to_bytes(12, "little")

@@ -60,7 +60,8 @@ class Plan:
     Attributes:
         main: ``module:function``; called with the channel's descriptor.
         path: The child's ``sys.path``.
-        read: What it may read: files, and folders with all they hold.
+        usual: What every program reads: files, and folders with all they hold.
+        read: What it may read besides, by resolved paths.
         write: The same for writing; *folder* comes on top.
         folder: Its own, for temporary files.
         guarded: What it has to prove that it cannot open.
@@ -68,19 +69,12 @@ class Plan:
     """
 
     def __init__(
-        self,
-        main: str,
-        path: list[str],
-        read: list[str],
-        write: list[str],
-        folder: str,
-        guarded: list[str],
-        parent: int,
-        limits: Limits,
-    ) -> None:
-        self.main, self.path, self.read, self.write = main, path, read, write
-        self.folder, self.guarded = folder, guarded
-        self.parent, self.limits = parent, limits
+        self, main: str, path: list[str], usual: list[str], read: list[str],
+        write: list[str], folder: str, guarded: list[str], parent: int, limits: Limits,
+    ) -> None:  # fmt: skip
+        self.main, self.path, self.usual = main, path, usual
+        self.read, self.write, self.folder = read, write, folder
+        self.guarded, self.parent, self.limits = guarded, parent, limits
 
     def packed(self) -> bytes:
         """Return it with its length, for an interpreter of the same version."""
@@ -270,7 +264,7 @@ def _forbid(system: System, plan: Plan) -> None:
     if not known:
         raise Loose("the kernel has no Landlock, or it is switched off")
     code = seccomp.program(system.machine, os.getpid(), known)
-    landlock.restrict(system, known, plan.read, plan.write, plan.folder)
+    landlock.restrict(system, known, plan.usual, plan.read, plan.write, plan.folder)
     system.call("prctl", _DUMPABLE, 0, 0, 0, 0)
     seccomp.install(system, code)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from btplug.cli.lent import Lender, texts
 from btplug.cli.piped import lent_stdin
 from btplug.cli.record import place_of
 from btplug.errors import BtplugError, Unconfinable, Unsupported
@@ -95,6 +95,7 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
 
     Raises:
         Unconfinable: This system cannot.
+        TrustError: A path that was accepted leads elsewhere by now.
     """
     from btplug import sandbox
 
@@ -102,21 +103,13 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     admitted.code.compile_ahead()
     admitted.code.keep()
     manifest = admitted.manifest
-    guarded = _guarded(host)
-    named = [*_lent(_texts(words), guarded)]
-
-    def granted(asked: Iterable[str]) -> Iterator[str]:
-        for path in asked:
-            if path == "state":
-                yield host.home.state(manifest.name)
-            else:
-                yield from named if path == "arguments" else _lent([path], guarded)
-
-    asked = manifest.permissions
-    if "arguments" in asked.write:
+    lender = Lender(host.home, manifest)
+    named = [*lender.named(words)]
+    read, write = lender.granted("read", named), lender.granted("write", named)
+    if "arguments" in manifest.permissions.write:
         from btplug.cli.made import made
 
-        host.made += made(_texts(words), partial(_leads_to, guarded))
+        host.made += made(texts(words), lender.guards)
     # Once for both. While transports start, the child has time for what it needs alone.
     starts = manifest.transports is None or manifest.transports
     import_module("btplug.registry" if starts else _MAIN)
@@ -125,9 +118,9 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
         with _signals_held(), lent_stdin() as stdin:
             host.child = sandbox.start(
                 f"{_MAIN}:main",
-                read=[*admitted.code.pinned.own, *named, *granted(asked.read)],
-                write=[*granted(asked.write), *(one.path for one in host.made)],
-                guarded=guarded,
+                read=[*map(os.path.realpath, admitted.code.pinned.own), *named, *read],
+                write=[*write, *(one.path for one in host.made)],
+                guarded=lender.guarded,
                 stdin=stdin,
                 # What was read since, settings and keys, would be in the copy.
                 fork=host.context is None,
@@ -175,7 +168,7 @@ def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> B
     rules = [rule for rule in manifest.permissions.network if rule != "none"]
     if "arguments" in rules:
         rules.remove("arguments")
-        rules += _places(_texts(words))
+        rules += _places(texts(words))
     hosts, lent = Hosts(rules), Transports()
     for name in context.transports:
         try:
@@ -191,50 +184,11 @@ def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> B
     return Broker(lent, hosts, child.post, context.home)
 
 
-def _texts(words: list[str]) -> Iterator[str]:
-    """Yield what may name something: each word, and its part behind a ``=``."""
-    for word in words:
-        yield word
-        yield from word.split("=", 1)[1:]
-
-
 def _places(texts: Iterable[str]) -> Iterator[str]:
     """Yield ``host:port`` of what *texts* name: URLs, host:port, hotkey@host:port."""
     for text in texts:
         if ":" in text and (place := place_of(text)):
             yield place
-
-
-def _guarded(host: Host) -> list[str]:
-    """Return what no plugin may open: keys, and what decides over plugins."""
-    paths = [host.home.trust]
-    if os.path.isabs(home := os.path.expanduser("~")):
-        paths += [home, *(os.path.join(home, name) for name in (".bittensor", ".ssh"))]
-    return [os.path.realpath(path) for path in paths]
-
-
-def _lent(texts: Iterable[str], guarded: list[str]) -> Iterator[str]:
-    """Yield the files and folders that *texts* name, but none that leads to keys."""
-    for text in texts:
-        if not text or "\0" in text:
-            continue
-        path = os.path.realpath(os.path.expanduser(text))
-        if not os.path.exists(path):
-            continue
-        if path != os.sep and not _leads_to(guarded, path):
-            yield path
-
-
-def _leads_to(guarded: list[str], path: str) -> bool:
-    return any(_touch(path, keys) for keys in guarded)
-
-
-def _touch(path: str, keys: str) -> bool:
-    """Tell whether *path* is or holds the folder *keys*, or lies in it, if not HOME."""
-    common = os.path.commonpath([path, keys])
-    if keys == os.path.realpath(os.path.expanduser("~")):
-        return common == path
-    return common in (path, keys)
 
 
 def _columns(host: Host) -> int:

@@ -195,3 +195,114 @@ def test_a_path_of_the_permissions_is_one_path_whatever_is_in_it(
 
     assert "Permission denied" in done.stderr
     assert done.stdout == ""
+
+
+# -- links
+
+
+@pytest.fixture
+def outside(tmp_path_factory):
+    """A folder that is not below the working directory, with a file in it."""
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "file").write_text("theirs")
+    return folder
+
+
+APPEND = """
+for name in ("report", "sub/report"):
+    try:
+        open(name, "a").write("appended")
+    except FileNotFoundError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("key", ["read", "write"])
+@pytest.mark.parametrize("spelt", ["report", "./report", "sub/report", "{}/report", "/proc/self/cwd/report", "../{}/sub/report"])  # fmt: skip
+def test_a_path_that_was_accepted_is_refused_when_it_leads_out_over_a_link(
+    key, spelt, there, run_it, tmp_path, outside
+):
+    """It was a file when it was accepted, and became a link to ~/.bashrc."""
+    name = tmp_path if spelt.startswith("{") else tmp_path.name
+    spelt = spelt.format(name)
+    there(APPEND, f"{{{key}: ['{spelt}']}}")
+    if "sub" in spelt:
+        (tmp_path / "sub").symlink_to(outside)
+        (outside / "report").touch()
+        target = outside / "report"
+    else:
+        (tmp_path / "report").symlink_to(outside / "file")
+        target = outside / "file"
+    before = target.read_text()
+
+    done = run_it()
+
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr == (
+        f"btplug: error: permissions: {key}: {spelt}: found a link on the way that "
+        f"leads out of the working directory, to {target}; expected what lies below "
+        f"it\n  where: {tmp_path}/there/it/config.yaml\n"
+        "  fix:   remove the link; or, if the plugin is to have that path, put "
+        "it into the manifest\n"
+    )
+    assert target.read_text() == before
+
+
+def test_a_path_that_was_accepted_may_lead_to_what_lies_below(there, run_it, tmp_path):
+    there(APPEND, "{write: [report, sub/report]}")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/report").touch()
+    (tmp_path / "sub").symlink_to("real")
+    (tmp_path / "report").symlink_to("real/report")
+
+    assert run_it().returncode == 0
+    assert (tmp_path / "real/report").read_text() == "appended" * 2
+
+
+def test_a_path_that_was_accepted_beside_the_working_directory_is_lent(
+    there, run_it, outside
+):
+    name = f"../{outside.name}/file"
+    there(f"return open({name!r}).read()", f"{{read: [../{outside.name}]}}")
+
+    assert run_it().stdout == "theirs\n"
+
+
+READ = """
+@click.argument("word")
+def execute(self, data=None, *, word):
+    path = word.rpartition("=")[2]
+    return open(path + "/file" if os.path.isdir(path) else path).read()
+"""
+
+
+@pytest.mark.parametrize("word", ["plain", "style=plain"])
+@pytest.mark.parametrize("what", ["", "file"])
+def test_a_bare_word_that_is_a_link_out_of_the_folder_is_not_lent(
+    word, what, there, run_it, tmp_path, outside
+):
+    """A clone may bring a link along that is called like an ordinary word."""
+    there(READ, "{}")
+    (tmp_path / "plain").symlink_to(outside / what)
+
+    done = run_it(word)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "PermissionError" in done.stderr
+    name = "./plain" if what else "plain/file"
+    assert f"what its command line names: name {name} there" in done.stderr
+    assert run_it(word.replace("plain", "./plain")).stdout == "theirs\n"
+
+
+@pytest.mark.parametrize("word", ["plain", "folder", "beside", "there"])
+def test_a_bare_word_that_leads_to_what_lies_there_is_lent(
+    word, there, run_it, tmp_path
+):
+    there(READ, "{}")
+    for folder in ("folder", "there"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "file").write_text("ours")
+    (tmp_path / "plain").symlink_to("folder")
+    (tmp_path / "beside").symlink_to("folder/file")
+
+    assert run_it(word).stdout == "ours\n"

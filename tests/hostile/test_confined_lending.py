@@ -40,3 +40,35 @@ def test_a_confined_child_sends_in_every_form_and_to_whom_it_may_only():
         assert last.kind == Kind.RESULT
         assert json.loads(last.body) == [*"abcccde", "NotAllowed"]
         assert list(broker.reached) == [there.url.removeprefix("http://").rstrip("/")]
+
+
+def test_what_became_a_link_since_it_was_looked_at_is_not_lent(tmp_path):
+    """A path was looked at by the host; the child resolves it once more."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for folder in (theirs, ours):
+        folder.mkdir()
+        (folder / "file").write_text("x")
+    (tmp_path / "link").symlink_to(theirs)
+    (ours / "link").symlink_to(theirs / "file")
+    straight = [str(ours / "file"), str(tmp_path)]
+    crooked = [str(tmp_path / "link/file"), str(ours / "link")]
+    names = [straight[0], *crooked, str(theirs / "file")]
+    path = [HERE, *(p for p in sys.path if os.path.isabs(p))]
+
+    for lent, expected in (
+        ((straight[:1], ()), [f"r {names[0]}"]),
+        (((), straight[:1]), [f"r {names[0]}", f"r+ {names[0]}"]),
+        ((crooked, ()), []),
+        (((), crooked), []),
+        # The same files are lent by a path without a link.
+        ((straight[1:], ()), [f"r {name}" for name in names]),
+    ):
+        child = sandbox.start(
+            "mains:open_all", read=[HERE, *lent[0]], write=lent[1], path=path
+        )
+        with child:
+            child.wait_until_confined(lambda _: None)
+            child.post(Frame(Kind.GO, json.dumps(names).encode()))
+            child.allow(60, "finish")
+            last = child.hear(lambda _: None, lambda _: None)
+        assert json.loads(last.body) == expected
