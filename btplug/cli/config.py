@@ -10,6 +10,7 @@ import click
 from btplug.cli.lazy import complete_name, host_of
 from btplug.cli.report import say, warn
 from btplug.errors import BtplugError, PluginError, UsageError
+from btplug.logs import escape
 
 
 @click.group("config")
@@ -124,4 +125,4 @@ def _write(ctx: click.Context, key: str, value: str | None) -> None:
             where=exc.filename,
             fix="make the folder writable, or choose another with BTPLUG_HOME",
         ) from exc
-    say(f"{'set' if value is not None else 'removed'}: {path}")
+    say(f"{'set' if value is not None else 'removed'}: {escape(path)}")

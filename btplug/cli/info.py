@@ -71,7 +71,14 @@ def _show(host: Host, manifest: Manifest, as_json: bool) -> None:
         config = {s.key: {"value": s.value, "origin": s.origin} for s in known}
         show_json({**facts, "config": config}, host.out)
         return
-    known_facts = {key: value for key, value in facts.items() if value is not None}
+    known_facts: dict[str, object] = {}
+    for key, value in facts.items():
+        if value is not None:
+            known_facts[key] = value
+        if key == "permissions" and manifest.kind == "cli":
+            from btplug.cli.lent import ALWAYS
+
+            known_facts["lent"] = f"{ALWAYS}, when confined"
     show_mapping(known_facts, host.out)
     if known:
         host.out.write("\n")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from btplug._folders import Folders
     from btplug.manifest import Manifest
 
+# Whatever the permissions of a plugin say.
+ALWAYS = "to read, every file and folder that its command line names"
+
 
 class Lender:
     """Finds out where names lead, once: what is checked here is what is lent.

@@ -10,6 +10,7 @@ import click
 from btplug.cli.lazy import host_of
 from btplug.cli.report import say
 from btplug.errors import BtplugError, TrustError
+from btplug.logs import escape
 
 if TYPE_CHECKING:
     from btplug._trust.lockfile import Entry
@@ -47,10 +48,10 @@ def command(ctx: click.Context, check: bool, project: bool, path: str | None) ->
     if check:
         pinned = read_lock(path)
         _check(host, pinned, {entry.name: entry for entry in entries}, path)
-        say(f"{path} fits: {fingerprint(pinned.values())}")
+        say(f"{escape(path)} fits: {fingerprint(pinned.values())}")
         return
     entries = _written(path, entries)
-    say(f"{len(entries)} plugins: {path}")
+    say(f"{len(entries)} plugins: {escape(path)}")
     if own := [entry.name for entry in entries if entry.source[0] in _OWN]:
         text = f"{', '.join(own)}: on this machine alone"
         say(f"{text}; leave out with: btplug lock --project")

@@ -129,7 +129,8 @@ def _project(root: str, host: Host, *, in_process: bool) -> list[Subject]:
     found: list[Subject] = []
     if settings := read_project(os.path.join(root, SETTINGS)):
         path, digest, content = settings
-        consent = Accepted(path, os.path.basename(root), "settings", "", digest)
+        name = os.path.basename(root) or os.sep
+        consent = Accepted(path, name, "settings", "", digest)
         from btplug._trust.hashes import sha256
 
         sizes, hashes = {SETTINGS: len(content)}, {SETTINGS: sha256(content)}

@@ -11,6 +11,7 @@ import click
 from btplug.cli.lazy import complete_name, host_of
 from btplug.cli.report import say
 from btplug.errors import BtplugError, TrustError, Unconfinable, UsageError
+from btplug.logs import escape
 
 if TYPE_CHECKING:
     from btplug.cli.host import Host
@@ -73,7 +74,7 @@ def command(
         _show(subject, host)
     now = digest_over(found)
     if all(_is_accepted(subject, host) for subject in found):
-        say(f"{name} is trusted already, exactly so")
+        say(f"{escape(name)} is trusted already, exactly so")
         return
     if digest is not None:
         _compare(digest, now, name)
@@ -82,7 +83,7 @@ def command(
     _accept(found, host)
     for subject in found:
         where = " in btplug's own process" if subject.consent.in_process else ""
-        say(f"{subject.consent.name} is trusted{where}")
+        say(f"{escape(subject.consent.name)} is trusted{where}")
 
 
 def _check_confinement(name: str | None) -> None:
@@ -134,7 +135,9 @@ def _ask(found: list[Subject], word: str, digest: str, *, in_process: bool) -> N
     """
     name = found[0].consent.name
     if len(found) > 1:
-        name = os.path.basename(os.path.abspath(word))
+        name = os.path.basename(os.path.abspath(word)) or os.sep
+    # A folder may be called as it likes; what is shown is typed.
+    name = escape(name)
     option = "--in-process " if in_process else ""
     if sys.stdin is None or not sys.stdin.isatty():
         from shlex import quote
@@ -149,14 +152,26 @@ def _ask(found: list[Subject], word: str, digest: str, *, in_process: bool) -> N
     if in_process:
         click.echo(_WORDS.format(name=name), err=True)
         expected = f"{name} in process"
-    question = f"To accept exactly this, type '{expected}'"
-    typed = click.prompt(question, default="", show_default=False, err=True).strip()
-    if typed != expected:
+    typed = _typed(f"To accept exactly this, type '{expected}'")
+    # Whatever it is called, an empty answer says nothing.
+    if not typed or typed != expected.strip():
         raise TrustError(
             f"found {typed[:80]!r}, expected {expected!r}: nothing was accepted",
             where=found[0].consent.path,
             fix="type it as it is asked for, or leave it",
         )
+
+
+def _typed(question: str) -> str:
+    try:
+        answer: str = click.prompt(question, default="", show_default=False, err=True)
+    except click.Abort as exc:
+        # Click makes one of Ctrl-C and of the end of the input, which is an answer.
+        if not isinstance(exc.__context__, EOFError):
+            raise
+        click.echo(err=True)
+        return ""
+    return answer.strip()
 
 
 def _show(subject: Subject, host: Host) -> None:
@@ -170,7 +185,7 @@ def _show(subject: Subject, host: Host) -> None:
     facts |= {"path": consent.path, "owner": _owner(consent.path)}
     if manifest is not None:
         if consent.kind == "cli":
-            facts |= _asked(manifest)
+            facts |= _asked(manifest, confined=not consent.in_process)
         facts["runs"] = (
             "in btplug's own process, with all that you may do"
             if consent.in_process
@@ -185,14 +200,16 @@ def _show(subject: Subject, host: Host) -> None:
     host.out.write("\n")
 
 
-def _asked(manifest: Manifest) -> dict[str, object]:
+def _asked(manifest: Manifest, *, confined: bool) -> dict[str, object]:
     """Return what a command asks for; what a transport may do has no bounds."""
+    from btplug.cli.lent import ALWAYS
     from btplug.manifest import asked_text
 
     asked, used = manifest.permissions, manifest.transports
     found = {key: asked_text(getattr(asked, key)) for key in asked._fields}
     return {
         **found,
+        **({"lent": ALWAYS} if confined else {}),
         "transports": "all" if used is None else " ".join(used) or "none",
     }
 

@@ -6,6 +6,7 @@ import click
 
 from btplug.cli.lazy import complete_name, host_of
 from btplug.cli.report import say
+from btplug.logs import escape
 
 
 @click.command("untrust")
@@ -16,4 +17,4 @@ def command(ctx: click.Context, name: str) -> None:
     from btplug.cli.trust import unaccept
 
     for accepted in unaccept(name, host_of(ctx)):
-        say(f"{accepted.name} is not trusted any more: {accepted.path}")
+        say(escape(f"{accepted.name} is not trusted any more: {accepted.path}"))

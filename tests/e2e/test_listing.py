@@ -171,6 +171,7 @@ def test_info_shows_all_of_the_manifest(btplug, command):
 
 def test_info_shows_the_same_as_text(btplug, it):
     text = btplug("info", "it").stdout
+    assert "every file and folder that its command line names, when confined" in text
 
     for fact in ("Do it", "1.0.0", "plugin:Plugin", "user", "ready", "hello", str(it)):
         assert fact in text

@@ -5,6 +5,7 @@ import os
 import pty
 import shlex
 import subprocess
+import sys
 
 import pytest
 from operating import COMMAND, MARK, accept, row_of
@@ -71,6 +72,7 @@ def test_trust_shows_what_is_to_be_accepted(btplug, make_plugin, home):
     assert facts["network"] == "any"
     assert facts["read"] == "arguments '/srv/a b'"
     assert facts["write"] == "state"
+    assert facts["lent"] == "to read, every file and folder that its command line names"
     assert facts["digest"].startswith("h1:")
     assert facts["before"] == "nothing was accepted here"
     assert int(facts["plugin.py"]) == (folder / "plugin.py").stat().st_size
@@ -103,11 +105,12 @@ def test_without_a_terminal_only_the_digest_accepts(btplug, it, marks):
     assert btplug("run", "it").returncode == 6
 
 
-def typed(btplug, answer, *words):
+def typed(btplug, answer, *words, program=None, cwd=None):
     """Run btplug on a terminal, on which *answer* is typed; return code and text."""
     ours, theirs = pty.openpty()
+    words = [*(program or [str(btplug.script)]), *words]
     process = subprocess.Popen(
-        [str(btplug.script), *words], stdin=theirs, stdout=theirs, stderr=theirs
+        words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd
     )
     os.close(theirs)
     os.write(ours, f"{answer}\n".encode())
@@ -162,6 +165,70 @@ def test_anything_else_that_is_typed_accepts_nothing(answer, btplug, it):
     assert code == 6
     assert "nothing was accepted" in text
     assert btplug("run", "it").returncode == 6
+
+
+def test_the_end_of_the_input_is_an_answer_that_accepts_nothing(btplug, it):
+    code, text = typed(btplug, "\x04", "trust", "it")
+
+    assert code == 6
+    assert "error: found '', expected 'it': nothing was accepted\r\n" in text
+    assert btplug("run", "it").returncode == 6
+
+
+STEERING = "a\x1b]0;OWNED\x07\x1b[3A\x1b[Jsafe\u202e"
+
+
+@pytest.mark.parametrize("option", [[], ["--in-process"]])
+def test_no_name_of_a_folder_steers_the_terminal(
+    option, btplug, make_plugin, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TERM", "dumb")  # nothing is bold
+    folder = tmp_path / STEERING
+    make_plugin("it", where=folder / "cli_plugins")
+    make_plugin("one", where=folder / "cli_plugins")
+    shown = STEERING.encode("unicode_escape").decode()
+    answer = f"{shown} in process" if option else shown
+    lock = ["lock", "--lock", str(folder / "btplug.lock")]
+
+    for words, expected in (
+        (["trust", *option, "."], f"type '{answer}'"),
+        (["trust", *option, "."], "trusted already"),
+        (["trust", str(folder)], "trusted"),
+        (lock, "plugins: "),
+        ([*lock, "--check"], "fits: "),
+        (["untrust", "."], f"not trusted any more: {tmp_path}/{shown}"),
+    ):
+        code, text = typed(btplug, answer, *words, cwd=folder)
+        assert code == 0, text
+        assert expected in text
+        assert not {*"\x1b\x07\u202e"} & {*text}, (words, text)
+
+
+ASK = """
+import sys
+from btplug.cli.subjects import Subject
+from btplug.cli.trust import _ask
+from btplug.trust import Accepted
+
+consents = [Accepted("/btplug.yaml", name, "settings", "", "h1:0") for name in sys.argv[2:]]
+_ask([Subject(one, {}, {}) for one in consents], sys.argv[1], "h1:0", in_process=False)
+print("accepted")
+"""
+
+
+@pytest.mark.parametrize("names", [["", "it"], [""], [" "]])
+def test_an_empty_answer_accepts_nothing_whatever_its_name(names, btplug):
+    """The folder / has an empty one, if it is asked for it as any other."""
+    program = [sys.executable, "-c", ASK]
+
+    for answer in ("", " ", "\x04"):
+        _, text = typed(btplug, answer, "/", *names, program=program)
+        assert "nothing was accepted" in text
+        assert not text.endswith("': accepted\r\n")
+    if len(names) > 1:
+        code, text = typed(btplug, "/", "/", *names, program=program)
+        assert code == 0
+        assert text.endswith("accepted\r\n")
 
 
 def test_in_process_is_a_consent_with_words_of_its_own(btplug, it):
