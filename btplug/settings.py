@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from btplug._folders import (
     Folders,
+    Observation,
     folders,
     load_cached,
     observe,
@@ -133,7 +134,9 @@ class Settings:
         except OSError:
             names = []
         files = [os.path.join(folder, name) for name in names]
-        return tuple((path, observe(path)) for path in (self.home.user_config, *files))
+        return tuple(
+            (path, _looked_at(path)) for path in (self.home.user_config, *files)
+        )
 
     def _from_files(self, owner: str) -> Values:
         """Return what config.yaml and ``config set`` say for a plugin, or for btplug.
@@ -225,3 +228,8 @@ class Settings:
 
         level, file = str(self.host("log_level")), str(self.host("log_file"))
         self._undo.append(set_up(level, file or None, json=self._json_logs))
+
+
+def _looked_at(path: str) -> Observation:
+    """Return what `observe` does; a link that leads nowhere is something, too."""
+    return observe(path) or ((0, 0, 0) if os.path.islink(path) else None)

@@ -43,6 +43,26 @@ def test_config_show_names_the_origin_of_each_value(btplug, it, home):
     ]
 
 
+@pytest.mark.parametrize("target", ["gone", "config.yaml", "there"])
+@pytest.mark.parametrize(
+    "path", ["config.yaml", "settings/it/word", "settings/_btplug/run_limit"]
+)
+def test_settings_behind_a_link_are_refused_wherever_it_leads(
+    path, target, btplug, it, home
+):
+    """A link that led nowhere was as good as no settings: a limit was gone."""
+    (home / "there").write_text("run_limit: 1")
+    place = home / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(place if target == "config.yaml" else home / target)
+
+    shows = ["config", "show", "it"] if "_btplug" not in path else ["config", "show"]
+    for words in (["run", "it"], shows):
+        done = btplug(*words)
+        assert (done.returncode, done.stdout) == (4, ""), words
+        assert f"{place}: found a link, expected a regular file\n" in done.stderr
+
+
 def test_config_show_without_a_name_shows_btplug_s_own(btplug, home):
     btplug("config", "set", "stop_limit", "3")
 
