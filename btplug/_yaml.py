@@ -6,6 +6,7 @@ the cache never needs it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from btplug.errors import BtplugError, ConfigError
@@ -19,12 +20,20 @@ Path = tuple[str | int, ...]
 def shown(value: object) -> str:
     """Return a value as messages show it: on one line, its type, not all of it."""
     try:
-        text = repr(value)
+        text = repr(without_login(value) if isinstance(value, str) else value)
     except Exception:
         text = "what cannot be shown"
+    if not isinstance(value, str):
+        text = without_login(text)
     if len(text) > 60:
         text = text[:57] + "..."
     return text if isinstance(value, str) else f"{text} ({type(value).__name__})"
+
+
+def without_login(text: str) -> str:
+    """Return *text*, with stars for user and password of an address in it."""
+    # Up to the last @: a password may hold anything.
+    return re.sub(r"(?<=://)\S*@|^[^\s:/@]+:(?!//)\S*@", "***@", text)
 
 
 class Limits(NamedTuple):

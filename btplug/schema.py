@@ -159,7 +159,8 @@ def _checked(setting: Setting, kind: Any, key: str, plugin: str) -> object:
         fix = f"see the types with: btplug info {plugin} --schema"
         if "[...]" in at:
             path = _entry(setting.value, kind)
-        found = _found(setting.value, path, secret)
+        # Where a mapping was forgotten, what stands there may be what it keeps: a key.
+        found = _found(setting.value, path, secret or expected == "object")
     origin = _exact(setting.origin, plugin, key, path)
     dotted = ".".join(map(str, (key, *path)))
     raise ConfigError(

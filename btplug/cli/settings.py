@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from btplug._secrets import visibility
+from btplug._yaml import without_login
 from btplug.cli.output import cell
 from btplug.errors import BtplugError, reason_of
 from btplug.settings import HOST
@@ -37,8 +38,8 @@ def known_settings(manifest: Manifest, settings: Settings) -> list[Shown]:
     """
     allowed = visibility(manifest.root)
     return [
-        Shown(key, setting.value if allowed.shows(key) else MASK, setting.origin)
-        for key, setting in sorted(settings.of(manifest).items())
+        Shown(key, _plain(s.value) if allowed.shows(key) else MASK, s.origin)
+        for key, s in sorted(settings.of(manifest).items())
     ]
 
 
@@ -65,9 +66,20 @@ def rows(
     }
     found |= {key: (s.value, s.origin) for key, s in effective.items()}
     return [
-        (key, f"{MASK if hides(key) else cell(value)} ({_near(origin)})")
+        (key, f"{MASK if hides(key) else cell(_plain(value))} ({_near(origin)})")
         for key, (value, origin) in found.items()
     ]
+
+
+def _plain(value: object) -> object:
+    """Return a value as it may be shown: without the password of a proxy, for one."""
+    if isinstance(value, str):
+        return without_login(value)
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def _made(field: Field) -> object:
@@ -86,4 +98,5 @@ def _near(origin: str) -> str:
 
 def own_settings(settings: Settings) -> list[Shown]:
     """Return the settings of btplug itself."""
-    return [Shown(key, *settings.host_setting(key)[:2]) for key in HOST]
+    found = {key: settings.host_setting(key) for key in HOST}
+    return [Shown(key, _plain(s.value), s.origin) for key, s in found.items()]

@@ -227,3 +227,64 @@ def test_what_cannot_be_told_to_be_no_secret_is_masked(btplug, command):
     for name in ("it", "two"):
         shown = json.loads(btplug("config", "show", name, "--json").stdout)
         assert shown[0]["value"] == "***"
+
+
+LOGINS = {
+    f"http://me:{SECRET}@proxy:1": "http://***@proxy:1",
+    f"http://me:a@b/{SECRET}@proxy:1": "http://***@proxy:1",
+    f"http://{SECRET}@proxy:1": "http://***@proxy:1",
+    f"me:{SECRET}@proxy:1": "***@proxy:1",
+}
+
+
+@pytest.mark.parametrize("login", LOGINS)
+@pytest.mark.parametrize("layer", ["user", "written"])
+def test_the_password_of_a_proxy_is_shown_nowhere(login, layer, btplug, home):
+    """The error says to look at `config show http`, which printed it."""
+    if layer == "user":
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "config.yaml").write_text(f"plugins: {{http: {{proxy: '{login}'}}}}\n")
+    else:
+        btplug("config", "set", "http.proxy", "-", input=login)
+
+    for words in (
+        ["config", "show", "http"], ["config", "show", "http", "--json"],
+        ["info", "http"], ["info", "http", "--json"],
+    ):  # fmt: skip
+        done = btplug(*words)
+        assert done.returncode == 0, done.stderr
+        assert SECRET not in done.stdout + done.stderr
+        assert LOGINS[login] in done.stdout
+    done = btplug("run", "fetch", "http://127.0.0.1:1")
+    assert done.returncode == 4
+    assert "expected it in proxy_auth" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "value", [f"{{btauth/1: {SECRET}}}", SECRET, f"[http://a:{SECRET}@b]"]
+)
+def test_a_key_whose_mapping_was_forgotten_is_in_no_error(value, btplug, home):
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "config.yaml").write_text(f"plugins: {{http: {{dialects: {value}}}}}\n")
+
+    done = btplug("run", "fetch", "http://127.0.0.1:1")
+
+    assert done.returncode == 4
+    assert "http.dialects" in done.stderr or "dialects" in done.stderr
+    assert "found a value of type " in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_the_password_of_an_address_is_in_no_help_page(btplug, command):
+    top = TOP.replace('word: str = "plain"', 'word: str = ""\n    more: object = None')
+    command(
+        "it", top=top, members="Config = Config",
+        config=f"word: http://me:{SECRET}@proxy:1\nmore: [{{a: 'ftp://{SECRET}@b'}}]",
+    )  # fmt: skip
+
+    done = btplug("run", "it", "--help")
+
+    assert "http://***@proxy:1" in done.stdout
+    assert "ftp://***@b" in done.stdout
+    assert SECRET not in done.stdout + done.stderr
