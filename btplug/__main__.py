@@ -1,4 +1,7 @@
-"""``btplug`` and ``python -m btplug``."""
+"""``btplug`` and ``python -P -m btplug``.
+
+Without ``-P`` Python imports from the working directory first: a clone's click.py runs.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
 """A working directory is listed, and inert until the operator accepts it."""
 
 import json
+import re
 import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from corpus import THOROUGH
@@ -182,3 +185,24 @@ def test_what_lies_beside_is_not_imported(btplug, project, make_plugin, home):
     assert marks(project) == []
     assert sys.executable
     assert row_of(btplug, "mine")["source"] == "user"
+
+
+def test_the_form_of_the_command_that_is_documented_runs_no_module_of_a_clone(project):
+    """Python puts the working directory first, before btplug has a say."""
+    import btplug.__main__ as main
+
+    (project / "click.py").write_text(MARK)
+    root = Path(__file__).parents[2]
+    texts = [
+        main.__doc__,
+        *(p.read_text() for p in (root / "README.md", root / "docs/security.md")),
+    ]
+
+    for text in texts:
+        form = re.search(
+            r"python (.*-m btplug)`", text.replace("`python -m btplug` runs", "")
+        )
+        words = [sys.executable, *form[1].split(), "--help"]
+        done = subprocess.run(words, capture_output=True, cwd=project, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert marks(project) == []
