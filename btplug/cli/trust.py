@@ -156,7 +156,7 @@ def _ask(found: list[Subject], word: str, digest: str, *, in_process: bool) -> N
     # Whatever it is called, an empty answer says nothing.
     if not typed or typed != expected.strip():
         raise TrustError(
-            f"found {typed[:80]!r}, expected {expected!r}: nothing was accepted",
+            f"found {typed[:80]!r}, expected '{expected}': nothing was accepted",
             where=found[0].consent.path,
             fix="type it as it is asked for, or leave it",
         )
