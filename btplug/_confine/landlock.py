@@ -102,17 +102,33 @@ def _attributes(known: int, rights: int) -> tuple[bytes, int]:
 def _allow(
     system: System, ruleset: int, path: str, rights: int, *, resolved: bool = False
 ) -> None:
+    hold = os.O_PATH | os.O_CLOEXEC  # not everywhere, and this module is
     try:
-        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        fd = _open_straight(path, hold) if resolved else os.open(path, hold)
     except _ABSENT:
         return
     try:
-        # What was looked at before is what is lent, or nothing is.
-        if resolved and os.readlink(f"/proc/self/fd/{fd}") != path:
+        found = os.fstat(fd).st_mode
+        if stat.S_ISLNK(found):  # only where none was followed
             return
-        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+        if not stat.S_ISDIR(found):
             rights &= _OF_FILES
         rule = (rights | fd << 64).to_bytes(12, "little")
         system.call("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
     finally:
         os.close(fd)
+
+
+def _open_straight(path: str, flags: int) -> int:
+    """Open an absolute path and follow no link: what was looked at before, or nothing.
+
+    A link at the end is opened itself; below one on the way nothing is found.
+    """
+    fd = os.open(os.sep, flags)
+    for name in filter(None, path.split(os.sep)):
+        above = fd
+        try:
+            fd = os.open(name, flags | os.O_NOFOLLOW, dir_fd=above)
+        finally:
+            os.close(above)
+    return fd
