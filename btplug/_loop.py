@@ -10,7 +10,6 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from btplug._jobs import Job
 from btplug.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from concurrent.futures import ThreadPoolExecutor
     from typing import Any
+
+    from btplug._jobs import Job
 
 T = TypeVar("T")
 
@@ -71,6 +72,8 @@ class HomeLoop:
             return self._loop
 
     def _job(self, work: Coroutine[Any, Any, T], tell: Callable[[], object]) -> Job[T]:
+        from btplug._jobs import Job
+
         try:
             return Job(self._started(), work, tell, self._jobs)
         except BaseException:
