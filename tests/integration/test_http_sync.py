@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import hostile_server
 import pytest
@@ -299,6 +300,158 @@ def ran(script, *words):
         [sys.executable, "-c", script, folder, *words],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+class Struck(BaseException):
+    """As a signal's handler may raise, after any call."""
+
+
+@contextmanager
+def struck(number):
+    """Raise at the so-manieth call within the pool; yield where that is noted."""
+    seen = []
+
+    def profile(frame, event, _):
+        name = frame.f_code.co_filename
+        if event in ("call", "c_return") and name.endswith(("syncpool.py", "shelf.py")):
+            seen.append(name)
+            if len(seen) == number:
+                raise Struck
+
+    sys.setprofile(profile)
+    try:
+        with suppress(Struck):
+            yield seen
+    finally:
+        sys.setprofile(None)
+
+
+# What is lost halfway the garbage collection closes, and warns of it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_from_outside_loses_no_place_and_mixes_up_no_reply():
+    def script(line):
+        while request := line.request():
+            line.send(reply(request.partition(b"\r\n\r\n")[2]))
+
+    with Hostile(script) as one, Hostile(script) as other:
+        with open_http(connections=2) as http:
+
+            def ask(number):
+                peer = Peer((one, other)[number % 2].url)
+                body = b"%d" % number
+                return http.send(peer, Message(body=body), timeout=20).body == body
+
+            for number in range(1, 300):
+                with struck(number) as seen:
+                    ask(number)
+                assert in_threads(2, ask) == [True] * 2
+                if len(seen) < number:
+                    break
+            assert number > 20
+            gc.collect()  # a connection that was lost halfway holds itself
+
+
+def test_who_repeats_on_a_new_connection_gets_his_turn_among_others():
+    died = []
+
+    def script(line):
+        served = 0
+        while request := line.request():
+            served += 1
+            if b"victim" in request and served > 1 and not died:
+                died.append(line)
+                return  # a kept connection ends, before a byte
+            line.wait(0.002)
+            line.send(OK)
+
+    with Hostile(script) as server, open_http(connections=1) as http:
+        peer, over = Peer(server.url), threading.Event()
+
+        def work(number):
+            if not number:
+                until = time.monotonic() + 20
+                while not http._engine._sync._queue:
+                    assert time.monotonic() < until
+                    time.sleep(0.001)
+                try:
+                    return http.receive(Peer(f"{server.url}/victim"), timeout=20).ok
+                finally:
+                    over.set()
+            while not over.is_set():
+                assert http.receive(peer, timeout=20).ok
+            return True
+
+        assert in_threads(4, work) == [True] * 4
+    assert died
+
+
+HANDLER = """
+import signal, sys
+sys.path.insert(0, sys.argv[1])
+from hostile_server import open_http
+from btplug import Message, Peer
+
+sent = 0
+
+def handler(*_):
+    global sent
+    if sent < 200:
+        sent += 1
+        assert send().ok
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)
+
+with open_http() as http:
+    send = lambda: http.send(Peer(sys.argv[2]), Message(body=b"x"), timeout=20)
+    send()
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0003)
+    while sent < 200:
+        assert send().ok
+    print("done")
+"""
+
+
+def test_a_signals_handler_may_send_in_the_midst_of_sending():
+    with Hostile(answering(OK)) as server:
+        done = ran(HANDLER, server.url)
+
+    assert done.stdout == "done\n", done.stderr
+
+
+CHILD = """
+import os, sys, threading
+sys.path.insert(0, sys.argv[1])
+from hostile_server import Hostile, OK, open_http
+from btplug import Message, Peer
+
+came, go, found = threading.Event(), threading.Event(), []
+
+def script(line):
+    line.request()
+    came.set()
+    go.wait(20)
+    line.send(OK)
+
+with Hostile(script) as server, open_http() as http:
+    peer = Peer(server.url)
+    send = lambda: found.append(http.send(peer, Message(body=b"x"), timeout=20).status)
+    thread = threading.Thread(target=send)
+    thread.start()
+    came.wait(20)
+    if not (child := os.fork()):
+        http.shutdown()
+        os._exit(0)
+    os.waitpid(child, 0)
+    go.set()
+    thread.join()
+    print(*found)
+"""
+
+
+def test_a_child_that_ends_its_context_ends_no_message_of_its_parent():
+    done = ran(CHILD)
+
+    assert done.stdout == "200\n", done.stderr
 
 
 FORK = """

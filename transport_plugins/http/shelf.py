@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from .wires import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeAlias
 
     Origin: TypeAlias = tuple[str, str, int]
@@ -33,29 +34,35 @@ class Shelf(Generic[W]):
         kept = self._kept.get(origin)
         if kept is None:
             kept = self._kept[origin] = deque()
-        kept.append(connection)
+        # In this order, in all three: a signal's handler may raise after any call.
         self._rested[connection] = origin
+        kept.append(connection)
 
     def take(self, origin: Origin) -> W | None:
         """Return a connection to *origin*, if there is one."""
         kept = self._kept.get(origin)
-        if kept is None:
+        if not kept:
             return None
         # The youngest first: the others may grow old and go.
-        connection = kept.pop()
+        connection = kept[-1]
+        del self._rested[connection]
+        kept.pop()
         if not kept:
             del self._kept[origin]
-        del self._rested[connection]
         return connection
 
     def oldest(self) -> W | None:
         """Return who rests longest; it stays."""
         return next(iter(self._rested), None)
 
+    def __iter__(self) -> Iterator[W]:
+        return iter([*self._rested])
+
     def evict(self) -> W:
         """Return who rests longest: it is needed least."""
-        connection, origin = self._rested.popitem(last=False)
+        connection, origin = next(iter(self._rested.items()))
         kept = self._kept[origin]
+        del self._rested[connection]
         kept.popleft()  # the same one
         if not kept:
             del self._kept[origin]

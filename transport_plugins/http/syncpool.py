@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from threading import Event, Lock
+from contextlib import suppress
+from threading import Lock, RLock
 from time import monotonic
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -29,15 +30,20 @@ if TYPE_CHECKING:
     from .tls import Trust
 
 _IDLE = 64  # connections kept at most: nothing closes them between two messages
+# Seconds. What was to wake a thread may be lost in an exception from outside.
+_LOOK = 1.0
+_FORKED = Lock()
 
 
-class _Waiting:
-    """Whoever waits for a connection, and what he was given."""
+class _Turn:
+    """Whoever has a connection, or waits for one."""
 
-    __slots__ = ("came", "connection", "origin")
+    __slots__ = ("__weakref__", "came", "connection", "fresh", "origin", "over")
 
-    def __init__(self, origin: Origin) -> None:
-        self.origin, self.came = origin, Event()
+    def __init__(self, origin: Origin, fresh: bool) -> None:
+        self.origin, self.fresh, self.over = origin, fresh, False
+        # A bare one: an interrupt within a Condition can leave its lock held for ever.
+        self.came = Lock()
         self.connection: SyncConnection | None = None
 
 
@@ -47,26 +53,32 @@ class SyncPool:
     def __init__(
         self, config: HTTPConfig, trust: Trust, allow: Allow | None = None
     ) -> None:
+        self._trust = trust
         self._dialer, self._heads = Dialer(config, trust, allow), Heads()
         self._most, self._keep = affordable(config.connections), config.keep_alive
         self._begin()
 
     def _begin(self) -> None:
-        self._process, self._lock = os.getpid(), Lock()
+        # Entered again by a signal's handler or a finalizer that sends.
+        self._lock = RLock()
         self._shelf: Shelf[SyncConnection] = Shelf()
         # Weak: an exception from outside may strike anywhere, and its place comes back.
-        self._busy: WeakSet[SyncConnection] = WeakSet()
-        self._queue: deque[_Waiting] = deque()  # empty while one rests
+        # Not connections: their parsers hold them until the garbage is collected.
+        self._busy: WeakSet[_Turn] = WeakSet()
+        self._queue: deque[_Turn] = deque()  # empty while one rests
+        self._process = os.getpid()
 
     async def once(self, exchange: Exchange) -> Reply:
         """Send the message and return the reply; waits, but for no loop."""
-        if self._process != os.getpid():
-            self._forked()
-        connection = self._taken(exchange)
+        self._check_process()
+        # From within the lines of this pool: it may be halfway through anything.
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # it has it since 3.2
+            return self._apart(exchange)
+        turn = _Turn(exchange.out.place.origin, exchange.fresh)
         try:
-            connection.carry(exchange)
+            self._take(turn, exchange).carry(exchange)
         finally:
-            self._give_back(connection)
+            self._give_back(turn)
         return exchange.reply()
 
     def count(self) -> tuple[int, int]:
@@ -77,67 +89,99 @@ class SyncPool:
     def close(self) -> None:
         """End every connection, those in use too; from now on none is opened."""
         self._dialer.closed = True
+        self._check_process()
         with self._lock:
             while self._shelf:
                 self._shelf.evict().close()
-            for connection in [*self._busy]:
-                connection.cut()
+            for turn in [*self._busy]:
+                if turn.connection is not None:
+                    turn.connection.cut()
             while self._queue:
-                self._queue.popleft().came.set()
+                waiting = self._queue.popleft()
+                waiting.over = True
+                waiting.came.release()
 
-    def _forked(self) -> None:
-        """Leave the connections of the parent process to it."""
-        shelf = self._shelf
-        self._begin()
-        while shelf:
-            shelf.evict().close()
+    def _check_process(self) -> None:
+        """Leave the connections of a parent process to it."""
+        if self._process == os.getpid():
+            return
+        with _FORKED:
+            if self._process == os.getpid():
+                return
+            theirs = [*self._shelf, *(turn.connection for turn in self._busy)]
+            self._trust.forked()
+            self._begin()
+        for connection in theirs:
+            if connection is not None:
+                connection.close()  # this copy of it
 
-    def _taken(self, exchange: Exchange) -> SyncConnection:
-        origin, waiting = exchange.out.place.origin, None
+    def _apart(self, exchange: Exchange) -> Reply:
+        """Use a connection that nobody counts, once."""
+        connection = self._made(exchange.out.place.origin)
+        try:
+            connection.carry(exchange)
+        finally:
+            connection.close()
+        return exchange.reply()
+
+    def _take(self, turn: _Turn, exchange: Exchange) -> SyncConnection:
         with self._lock:
             self._sweep()
-            found = None if exchange.fresh else self._shelf.take(origin)
-            if found is None and len(self._busy) + len(self._shelf) < self._most:
-                found = self._made(origin)
-            elif found is None and self._shelf:
-                self._shelf.evict().close()
-                found = self._made(origin)
-            if found is not None:
-                self._busy.add(found)
+            if (found := self._found(turn)) is not None:
                 return found
-            waiting = _Waiting(origin)
-            self._queue.append(waiting)
-        return self._given(waiting, exchange)
-
-    def _given(self, waiting: _Waiting, exchange: Exchange) -> SyncConnection:
-        """Wait until somebody gives his connection, or the place of it."""
-        try:
-            if not waiting.came.wait(exchange.left()):
-                raise TimeoutError
-            if waiting.connection is None:
-                raise shut_down()
-        except BaseException:
+            turn.came.acquire()
+            self._queue.append(turn)
+        while not turn.came.acquire(timeout=min(exchange.left(), _LOOK)):
+            # An exception from outside may have ended whoever had this to give.
             with self._lock:
-                if waiting in self._queue:
-                    self._queue.remove(waiting)
-            if waiting.connection is not None:  # in this moment
-                self._give_back(waiting.connection)
-            raise
-        return waiting.connection
+                if turn.over:
+                    break
+                if turn.connection is not None:  # given, and perhaps not told
+                    self._busy.add(turn)
+                    return turn.connection
+                if self._shelf or len(self._busy) < self._most:
+                    with suppress(ValueError):
+                        self._queue.remove(turn)
+                    found = self._found(turn)
+                    assert found is not None
+                    return found
+                if turn not in self._queue:
+                    self._queue.appendleft(turn)
+        if turn.connection is None:
+            raise shut_down()
+        return turn.connection
 
-    def _give_back(self, connection: SyncConnection) -> None:
+    def _found(self, turn: _Turn) -> SyncConnection | None:
+        """Give *turn* a connection, if there is one or the place of one."""
+        found = None if turn.fresh else self._shelf.take(turn.origin)
+        if found is None:
+            if len(self._busy) + len(self._shelf) >= self._most:
+                if not self._shelf:
+                    return None
+                self._shelf.evict().close()
+            found = self._made(turn.origin)
+        turn.connection = found
+        self._busy.add(turn)
+        return found
+
+    def _give_back(self, turn: _Turn) -> None:
         """Keep a connection that can be used again, or end it; who waits is next."""
         with self._lock:
-            self._busy.discard(connection)
+            self._busy.discard(turn)
+            connection, turn.connection = turn.connection, None
+            if connection is None:
+                with suppress(ValueError):
+                    self._queue.remove(turn)
+                return
             keep = connection.reusable and self._keep and not self._dialer.closed
             if self._queue:
                 waiting = self._queue.popleft()
-                if not keep or waiting.origin != connection.origin:
+                if not keep or waiting.fresh or waiting.origin != connection.origin:
                     connection.close()
                     connection = self._made(waiting.origin)
-                self._busy.add(connection)
                 waiting.connection = connection
-                waiting.came.set()
+                self._busy.add(waiting)
+                waiting.came.release()
             elif keep:
                 self._shelf.put(connection.origin, connection)
                 if len(self._shelf) > _IDLE:

@@ -35,6 +35,10 @@ class Trust:
     def __init__(self, config: HTTPConfig) -> None:
         self._config = config
         self._context: ssl.SSLContext | None = None
+        self.forked()
+
+    def forked(self) -> None:
+        """Forget who held the lock: it was another thread, in the parent process."""
         self._lock = threading.Lock()
 
     def context(self) -> ssl.SSLContext:
