@@ -86,7 +86,8 @@ SENT = {
     "ICE": (b"ICE/1.0 200 OK\r\n" + TWO, "bad-reply"),
     "a request": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "bad-reply"),
     "line breaks before the reply": (b"\r\n\r\n" + OK, "bad-reply"),
-    "100 KB of line breaks before it": (b"\r\n" * 50_000 + OK, "bad-reply"),
+    # Fewer than headers may have: beyond, it depends on the reads what is noticed first.
+    "50 KB of line breaks before it": (b"\r\n" * 25_000 + OK, "bad-reply"),
     "UTF-16": ("HTTP/1.1 200 OK\r\n\r\n".encode("utf-16"), "bad-reply"),
     "150 cookies": (HEAD + b"Set-Cookie: a=b\r\n" * 150 + TWO, OKAY),
     "1,000 cookies": (HEAD + b"Set-Cookie: a=b\r\n" * 1000 + TWO, "too-large"),
