@@ -142,7 +142,8 @@ class Conversation:
             if self._started:
                 raise BadFrame("a second sign that it has started")
             self._started = True
-            self._allow("run_limit", "finish")
+            if not self._ending:
+                self._allow("run_limit", "finish")
             self._remember(frame.body)
         elif frame.kind == Kind.LOG:
             self._log(_fields(frame))
@@ -152,8 +153,7 @@ class Conversation:
             self._drawing.progress(_fields(frame))
         elif frame.kind == Kind.ASK:
             told = {} if self._ending else self._drawing.answer(_fields(frame))
-            body = dumps(told).encode()
-            self._child.post(Frame(Kind.ANSWER, body, id=frame.id))
+            self._child.post(Frame(Kind.ANSWER, dumps(told).encode(), id=frame.id))
         else:
             self._broker().take(frame)
 

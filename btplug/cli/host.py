@@ -207,10 +207,11 @@ class Host:
             from btplug.cli.screen import Terminal
 
             screen = Terminal()
-        self.context = Context(settings, screen)
-        self.context.wants_json = self.json
-        self.commands = CLIPluginRegistry(self.context)
-        self.transports = TransportPluginRegistry(self.context)
+        context = Context(settings, screen)
+        context.wants_json = self.json
+        self.commands = CLIPluginRegistry(context)
+        self.transports = TransportPluginRegistry(context)
+        self.context = context  # last: a signal may come, and `stop` ends all three
         if target is not None:
             from btplug.cli.transports import start_for
 
