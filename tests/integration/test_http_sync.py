@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import hostile_server
 import pytest
@@ -162,6 +163,62 @@ def test_a_shutdown_ends_who_still_shakes_hands(authority):
         error, _ = in_threads(2, work)
 
     assert time.monotonic() - began < 20
+    assert isinstance(error, Refused)
+    assert "the transport was shut down" in error.what
+    assert error.delivered is False
+
+
+def connecting(port):
+    """Tell whether somebody here waits for an answer of *port*."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)
+
+
+def ended_by_a_shutdown(url, reached):
+    """Send to *url*, shut down when *reached* says so; return the error."""
+    with open_http() as http:
+        began = time.monotonic()
+
+        def work(number):
+            if not number:
+                return http.send(Peer(url), Message(body=b"x"), timeout=50)
+            while not reached():
+                time.sleep(0.005)
+            http.shutdown()
+
+        error, _ = in_threads(2, work)
+        assert time.monotonic() - began < 20
+        return error
+
+
+def test_a_shutdown_ends_who_still_connects():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):  # more are not answered
+            error = ended_by_a_shutdown(
+                f"http://127.0.0.1:{port}", lambda: connecting(port)
+            )
+
+    assert isinstance(error, Refused)
+    assert "the transport was shut down" in error.what
+    assert error.delivered is False
+
+
+def test_a_shutdown_ends_who_still_asks_for_an_address(monkeypatch):
+    asked, over, real = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def slow(host, *args, **keywords):
+        if host == "slow.test" and not keywords.get("flags"):
+            asked.set()
+            over.wait(60)
+        return real(host, *args, **keywords)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    error = ended_by_a_shutdown("http://slow.test/", asked.is_set)
+    over.set()
+
     assert isinstance(error, Refused)
     assert "the transport was shut down" in error.what
     assert error.delivered is False

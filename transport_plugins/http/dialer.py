@@ -6,9 +6,10 @@ import re
 import socket
 import threading
 from base64 import b64encode
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from .flow import Garbled, ProxyRefused, finish, shut_down
+from .flow import LOOK, Garbled, ProxyRefused, finish, shut_down
 from .places import place_of
 from .reach import ask, reach
 from .wires import QUIET
@@ -28,7 +29,7 @@ _STATUS = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3}[^\r\n]*)\r?\n")
 
 
 class Dialer:
-    """Opens the sockets of one pool; see `reach`.
+    """Opens the sockets of one pool.
 
     Attributes:
         closed: No more are opened.
@@ -51,7 +52,7 @@ class Dialer:
         """Return a new socket for *exchange* that blocks nobody.
 
         Args:
-            hold: Called with it as soon as it is there, and again where TLS makes
+            hold: Called with each socket before it connects, and again where TLS makes
                 another one of it.
 
         Raises:
@@ -60,9 +61,9 @@ class Dialer:
         if self.closed:
             raise shut_down()
         scheme, host, port = exchange.out.place.origin
-        sock = finish(reach(self, exchange, *(self._proxy or (host, port))))
+        dial = _Dial(self, hold)
+        sock = finish(reach(dial, exchange, *(self._proxy or (host, port))))
         try:
-            hold(sock)
             if scheme == "https":
                 if self._proxy:
                     self._tunnel(sock, exchange)
@@ -128,22 +129,34 @@ class Dialer:
             raise Garbled("the proxy answers something else than HTTP")
         return bytes(status[1])
 
+
+class _Dial:
+    """The steps to one socket; see `reach`."""
+
+    def __init__(self, dialer: Dialer, hold: Callable[[socket.socket], object]) -> None:
+        self._dialer, self._hold, self.allow = dialer, hold, dialer.allow
+
     async def look_up(self, host: str, port: int, left: float) -> Found:
         answers: list[Found] = []
-        done = threading.Event()
+        done, until = threading.Event(), monotonic() + left
 
         def answered(answer: Found) -> None:
             answers.append(answer)
             done.set()
 
         ask(host, port, answered)
-        if not done.wait(left):
-            raise TimeoutError
+        while not done.wait(min(left, LOOK)):
+            if self._dialer.closed:
+                raise shut_down()
+            left = until - monotonic()
+            if left <= 0:
+                raise TimeoutError
         return answers[0]
 
     async def dial(self, address: Address, left: float) -> socket.socket:
         sock = socket.socket(address[0], socket.SOCK_STREAM)
         try:
+            self._hold(sock)
             sock.settimeout(left)
             sock.connect(address[1])
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

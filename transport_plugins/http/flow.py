@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seconds until a thread that waits looks for itself: what was to wake it may be lost in
+# an exception from outside.
+LOOK = 1.0
+
 
 class Stale(Exception):
     """A kept connection cannot be used again; nothing of the message was sent."""

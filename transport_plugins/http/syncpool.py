@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from .blocking import SyncConnection
 from .dialer import Dialer
-from .flow import shut_down
+from .flow import LOOK, shut_down
 from .heads import Heads
 from .shelf import Shelf, affordable
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from .tls import Trust
 
 _IDLE = 64  # connections kept at most: nothing closes them between two messages
-# Seconds. What was to wake a thread may be lost in an exception from outside.
-_LOOK = 1.0
 _FORKED = Lock()
 
 
@@ -131,7 +129,7 @@ class SyncPool:
                 return found
             turn.came.acquire()
             self._queue.append(turn)
-        while not turn.came.acquire(timeout=min(exchange.left(), _LOOK)):
+        while not turn.came.acquire(timeout=min(exchange.left(), LOOK)):
             # An exception from outside may have ended whoever had this to give.
             with self._lock:
                 if turn.over:
