@@ -200,8 +200,8 @@ class HomeLoop:
             threads, self._threads = self._threads, None
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
-        if loop is None or thread is None:
-            return
+        if loop is None or thread is None or self._process != os.getpid():
+            return  # after a fork the thread is the parent's
         import asyncio
 
         async def finish() -> None:

@@ -58,8 +58,19 @@ def command(
                 f"found --list and {name!r}, expected one of them",
                 fix=f"see one plugin with: btplug info {name}",
             )
+        if in_process or digest is not None:
+            option = "--in-process" if in_process else "--digest"
+            raise UsageError(
+                f"found --list and {option}, expected one of them",
+                fix="see what is accepted, or name what to accept",
+            )
         _list(host, as_json)
         return
+    if as_json:
+        raise UsageError(
+            "found --json without --list",
+            fix="see what is accepted with: btplug trust --list --json",
+        )
     if not in_process:
         _check_confinement(name)
     if name is None:

@@ -562,3 +562,31 @@ def test_a_list_is_of_all_that_is_accepted(btplug):
         "btplug: error: found --list and 'it', expected one of them\n"
         "  fix:   see one plugin with: btplug info it\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "fix"),
+    [
+        (
+            ("it", "--json"),
+            "found --json without --list",
+            "see what is accepted with: btplug trust --list --json",
+        ),
+        (
+            ("--list", "--in-process"),
+            "found --list and --in-process, expected one of them",
+            "see what is accepted, or name what to accept",
+        ),
+        (
+            ("--list", "--digest", "h1:x"),
+            "found --list and --digest, expected one of them",
+            "see what is accepted, or name what to accept",
+        ),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(btplug, words, what, fix):
+    done = btplug("trust", *words)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == (1 if "--json" in words else 2)
+    assert what in done.stderr and fix in done.stderr
