@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
 import ssl
+import struct
 import subprocess
 
 import hostile_server
@@ -17,7 +19,7 @@ from hostile_server import (
     then_close,
 )
 
-from btplug.errors import BadReply, Refused
+from btplug.errors import BadReply, Cut, Refused
 
 form, open_form = hostile_server.form, hostile_server.open_form
 
@@ -105,6 +107,32 @@ def test_a_connection_closed_in_the_handshake_is_refused(form):
         pytest.raises(Refused, match=r"127\.0\.0\.1 ended the TLS handshake"),
     ):
         form.receive(server.url.replace("http:", "https:"), timeout=5)
+
+
+@pytest.mark.parametrize("end", ["said", "unsaid", "reset"])
+def test_a_reply_without_a_length_is_whole_where_tls_says_so(trusting, good, end):
+    def script(line):
+        line.request()
+        line.send(b"HTTP/1.1 200 OK\r\n\r\npaid: 1")
+        if end == "said":
+            line.sock.unwrap()
+        elif end == "reset":
+            now = struct.pack("ii", 1, 0)
+            line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+        line.sock.close()
+
+    with Hostile(script, tls=good) as server:
+        if end == "said":
+            assert trusting.send(server.url).body == b"paid: 1"
+            return
+        with pytest.raises(Cut) as caught:
+            trusting.send(server.url)
+
+    if end == "unsaid":
+        assert caught.value.what == (
+            "the connection ended (TLS did not say that this was all) in waiting for "
+            "the reply body: got 7 bytes, and no end"
+        )
 
 
 def test_tls_behind_http_is_told_apart(form):

@@ -7,7 +7,7 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .flow import Stale, shut_down
+from .flow import Stale, shut_down, torn
 from .reading import Reading
 from .wires import QUIET, looker
 
@@ -134,12 +134,14 @@ class SyncConnection(Reading):
 
     def _receive(self, sock: socket.socket, exchange: Exchange) -> None:
         """Take what has come, if only the end."""
-        room = self._room
+        room, torn_off = self._room, False
         try:
             size = sock.recv_into(room) if room else 0
             data = b"" if room else sock.recv(_PIECE)
         except _LATER:
             return  # a part of what TLS needs
+        except ssl.SSLEOFError:
+            size, data, torn_off = 0, b"", True
         if room and size:
             self.filled(room, size)
         elif data:
@@ -147,6 +149,8 @@ class SyncConnection(Reading):
         elif self._cut:
             raise shut_down()
         elif self._incoming is not None and self._incoming.until_end:
+            if torn_off:
+                raise torn()
             self._finish()
         else:
             raise self._broken or ConnectionError("the connection ended")

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from .flow import SourceFailed, Stale, shut_down
+from .flow import SourceFailed, Stale, shut_down, torn
 from .line import Line
 
 if TYPE_CHECKING:
@@ -225,6 +225,9 @@ class Connection(Line):
             self._fail(Stale())
             return
         if exc is None and incoming is not None and incoming.until_end:
-            self._finish()
+            if self._told():
+                self._finish()
+            else:
+                self._fail(torn())
         else:
             self._fail(exc or ConnectionError("the connection ended"))

@@ -72,7 +72,10 @@ class Dialer:
                 sock.settimeout(exchange.left())
                 # In two steps: with a peer that is gone by now, one would do nothing.
                 sock = secured = context.wrap_socket(
-                    sock, server_hostname=host, do_handshake_on_connect=False
+                    sock,
+                    server_hostname=host,
+                    do_handshake_on_connect=False,
+                    suppress_ragged_eofs=False,
                 )
                 hold(sock)
                 secured.do_handshake()

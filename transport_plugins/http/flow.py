@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import ECONNRESET
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ class ProxyRefused(Exception):
 def shut_down() -> ConnectionError:
     """Return what ends all exchanges at the end of the transport."""
     return ConnectionError("the transport was shut down")
+
+
+def torn() -> ConnectionError:
+    """Return what ends a reply without a length where TLS ends without its own end.
+
+    Anybody on the way can end a connection (RFC 9112, section 9.8).
+    """
+    return ConnectionError(ECONNRESET, "TLS did not say that this was all")
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -109,6 +109,19 @@ class Line(Reading, asyncio.BufferedProtocol):
             return False
         return self._look(0)
 
+    def _told(self) -> bool:
+        """Tell whether the peer has ended it in the way of TLS, if that is spoken."""
+        if not self._ciphered:
+            return True
+        import ssl  # it is there by now
+
+        try:
+            return not self.transport.get_extra_info("ssl_object").read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False
+
     def abort(self) -> None:
         """End it now; what was not sent yet is not sent."""
         self.lost = True
