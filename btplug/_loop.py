@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from btplug.errors import UsageError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-    from concurrent.futures import ThreadPoolExecutor
     from typing import Any
 
     from btplug._jobs import Job
+    from btplug._threads import DaemonThreads
 
 T = TypeVar("T")
 
@@ -26,6 +27,15 @@ T = TypeVar("T")
 # neither wakes it, but when it looks for itself Python raises what the signal means.
 LOOK = 1.0
 _THREADS = 512  # made when they are needed: as many as `send_many` has turns at once
+
+
+class _Running(NamedTuple):
+    """A loop, its thread, the process it runs in, and what ends it unasked."""
+
+    loop: AbstractEventLoop
+    thread: threading.Thread
+    process: int
+    dropped: weakref.finalize[..., HomeLoop]
 
 
 class HomeLoop:
@@ -37,39 +47,40 @@ class HomeLoop:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()
-        self._loop: AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._threads: ThreadPoolExecutor | None = None
-        self._process = 0  # in which the loop runs
+        # What is made at the first need, each set at once and taken away at once. No
+        # lock: a signal's handler may come here while one is held, and send; or a
+        # process be forked.
+        self._made: dict[str, Any] = {}  # Any: the loop running, and the threads
         self._jobs: set[Job[Any]] = set()  # Any: of any result
 
     def _started(self) -> AbstractEventLoop:
-        loop = self._loop
-        if loop is not None:
-            if self._process != os.getpid():
-                raise UsageError(
-                    f"found a process that was forked after the loop {self._name!r} "
-                    "had begun, expected one with a context of its own",
-                    fix="open the context in the child, or start it with 'spawn'",
-                )
-            return loop
-        with self._lock:
-            if self._loop is None:
-                import asyncio
-                from concurrent.futures import ThreadPoolExecutor
+        running: _Running | None = self._made.get("loop")
+        if running is None:
+            import asyncio
 
-                loop = asyncio.new_event_loop()
-                # asyncio's own has as few as six threads: what waits would use up all.
-                # Nor are they those of sync plugins, which may wait for this loop.
-                loop.set_default_executor(ThreadPoolExecutor(_THREADS, "asyncio"))
-                self._thread = threading.Thread(
-                    target=_run, args=(loop,), name=self._name, daemon=True
-                )
-                self._process = os.getpid()
-                self._thread.start()
-                self._loop = loop
-            return self._loop
+            from btplug._threads import DaemonThreads
+
+            loop = asyncio.new_event_loop()
+            # asyncio's own has as few as six threads: what waits would use up all.
+            # Nor are they those of sync plugins, which may wait for this loop.
+            loop.set_default_executor(DaemonThreads(_THREADS, "asyncio"))
+            thread = threading.Thread(
+                target=_run, args=(loop,), name=self._name, daemon=True
+            )
+            thread.start()
+            dropped = weakref.finalize(self, _end, loop)
+            dropped.atexit = False
+            mine = _Running(loop, thread, os.getpid(), dropped)
+            running = cast("_Running", self._made.setdefault("loop", mine))
+            if running is not mine:  # another thread was faster
+                dropped()
+        if running.process != os.getpid():
+            raise UsageError(
+                f"found a process that was forked after the loop {self._name!r} "
+                "had begun, expected one with a context of its own",
+                fix="open the context in the child, or start it with 'spawn'",
+            )
+        return running.loop
 
     def _job(self, work: Coroutine[Any, Any, T], tell: Callable[[], object]) -> Job[T]:
         from btplug._jobs import Job
@@ -82,7 +93,8 @@ class HomeLoop:
 
     def here(self) -> bool:
         """Tell whether the caller runs inside this loop."""
-        return self._thread is threading.current_thread()
+        running: _Running | None = self._made.get("loop")
+        return running is not None and running.thread is threading.current_thread()
 
     def run(self, work: Coroutine[Any, Any, T], *, patient: bool = False) -> T:
         """Run *work* in the loop and wait for its result.
@@ -152,21 +164,22 @@ class HomeLoop:
             raise
         return job.result()
 
-    def threads(self) -> ThreadPoolExecutor:
+    def threads(self) -> DaemonThreads:
         """Return the threads for what is written without ``async``."""
-        with self._lock:
-            if self._threads is None:
-                from concurrent.futures import ThreadPoolExecutor
+        key = f"threads of {os.getpid()}"  # a fork takes none along
+        found: DaemonThreads | None = self._made.get(key)
+        if found is None:
+            from btplug._threads import DaemonThreads
 
-                self._threads = ThreadPoolExecutor(_THREADS, self._name)
-            return self._threads
+            found = self._made.setdefault(key, DaemonThreads(_THREADS, self._name))
+        return found
 
     def post(self, work: Callable[[], object]) -> None:
         """Let the loop do *work* soon, if it runs; wait for nothing."""
-        loop = self._loop
-        if loop is not None:
+        running: _Running | None = self._made.get("loop")
+        if running is not None:
             with suppress(RuntimeError):  # it was closed a moment ago
-                loop.call_soon_threadsafe(work)
+                running.loop.call_soon_threadsafe(work)
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """Iterate over *items*, whose every step runs in the loop."""
@@ -185,7 +198,9 @@ class HomeLoop:
             close = getattr(items, "aclose", None)
             # Dropped long after, by the garbage collector in any thread: a closed
             # loop has closed *items*, and must not start again for that.
-            if close is not None and self._loop is loop and not self.here():
+            running: _Running | None = self._made.get("loop")
+            alive = running is not None and running.loop is loop
+            if close is not None and alive and not self.here():
                 self.run(close())
 
     def close(self, limit: float = 2.0) -> None:
@@ -194,22 +209,16 @@ class HomeLoop:
         Args:
             limit: Seconds to wait; a loop that is blocked by then is left to itself.
         """
-        with self._lock:
-            loop, self._loop = self._loop, None
-            thread, self._thread = self._thread, None
-            threads, self._threads = self._threads, None
+        key = f"threads of {os.getpid()}"
+        threads: DaemonThreads | None = self._made.pop(key, None)
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
-        if loop is None or thread is None or self._process != os.getpid():
+        running: _Running | None = self._made.pop("loop", None)
+        if running is None or running.process != os.getpid():
             return  # after a fork the thread is the parent's
+        loop, thread, _, dropped = running
+        dropped.detach()
         import asyncio
-
-        async def finish() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            await loop.shutdown_asyncgens()
 
         # A loop that plugin code blocks answers nothing: do not wait for it twice.
         awake = threading.Event()
@@ -217,17 +226,38 @@ class HomeLoop:
         if not awake.wait(0.2):
             return
         with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(finish(), loop).result(limit)
+            asyncio.run_coroutine_threadsafe(_finish(loop), loop).result(limit)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
-            loop.close()
             # Those that came in the last moment, and wait.
             for job in [*self._jobs]:
                 job.lose(loop)
 
 
+async def _finish(loop: AbstractEventLoop) -> None:
+    """Cancel what runs in *loop*, and wait for that."""
+    import asyncio
+
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+
+
+def _end(loop: AbstractEventLoop) -> None:
+    """End *loop*, which nobody has any more; perhaps from its own thread."""
+
+    def end() -> None:
+        last = loop.create_task(_finish(loop))
+        last.add_done_callback(lambda _: loop.stop())
+
+    with suppress(RuntimeError):  # it was closed
+        loop.call_soon_threadsafe(end)
+
+
 def _run(loop: AbstractEventLoop) -> None:
-    """Run *loop* until it is stopped.
+    """Run *loop* until it is stopped, and close it.
 
     An exit or interrupt that is raised in a task reaches whoever waits for the task,
     and ends asyncio's loop besides: all others would wait for ever.
@@ -237,4 +267,5 @@ def _run(loop: AbstractEventLoop) -> None:
             loop.run_forever()
         except (SystemExit, KeyboardInterrupt):
             continue
+        loop.close()
         return

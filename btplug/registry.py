@@ -37,13 +37,15 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
     Reads as a mapping of live plugins: a look-up loads and initialises.
 
     Args:
-        context: Shared with other registries of a host; None makes a plain one.
+        context: Shared with other registries of a host; None makes a plain one, whose
+            loop for these plugins ends with the last of them.
     """
 
     kind: ClassVar[str]
 
     def __init__(self, context: Context | None = None) -> None:
         self.context = context or Context()
+        self._own = context is None
         # Bytes of plugins by folder, where a host has read and checked them.
         self.checked: dict[str, CodeCache] = {}
         self._lives: dict[str, Life[T]] = {}
@@ -126,6 +128,8 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
             self._stop(life)
         finally:
             life.unload()
+            if not self._lives:
+                self._end()
 
     # -- using
 
@@ -199,7 +203,13 @@ class PluginRegistry(Mapping[str, T], Generic[T]):
                 self._stop(life)
             except BtplugError as exc:
                 errors.append(exc)
+        self._end()
         return errors
+
+    def _end(self) -> None:
+        """End the loop, if no host does; whoever comes back starts it again."""
+        if self._own and not self._loop().here():
+            self._loop().close()
 
     def _stop(self, life: Life[T]) -> None:
         life.stop()

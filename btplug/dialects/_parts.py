@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from btplug.dialects._ss58 import hotkey_of
 from btplug.dialects.replays import SECOND, Replays
@@ -16,17 +17,31 @@ if TYPE_CHECKING:
 class Nonces:
     """Unix times in nanoseconds, each larger than the one before."""
 
-    __slots__ = ("_last", "_lock")
+    __slots__ = ("_last",)
+
+    # A signal's handler may sign while the thread that it interrupts holds it; a forked
+    # process makes it anew, since whoever held it is not there.
+    _lock: ClassVar[threading.RLock]
 
     def __init__(self) -> None:
         self._last = 0
-        self._lock = threading.Lock()
+
+    @classmethod
+    def forked(cls) -> None:
+        """Forget who held the lock."""
+        cls._lock = threading.RLock()
 
     def next(self, now_ns: int) -> int:
         """Return *now_ns*, or one more than the last where time did not go on."""
         with self._lock:
-            self._last = max(now_ns, self._last + 1)
-            return self._last
+            # In one line and without a call: there, a handler would sign with the same.
+            self._last = nonce = now_ns if now_ns > self._last else self._last + 1
+            return nonce
+
+
+Nonces.forked()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=Nonces.forked)
 
 
 class Window:

@@ -24,6 +24,7 @@ from hostile_server import (
 from btplug import (
     Message,
     Peer,
+    TransportPluginRegistry,
 )
 from btplug.errors import Cut, NotAllowed
 
@@ -165,6 +166,31 @@ def test_a_shutdown_ends_a_message_that_waits(form):
         assert not thread.is_alive()
 
     assert len(failed) == 1
+
+
+@pytest.mark.parametrize("end", ["deregister", "shut down"])
+def test_a_registry_for_each_job_leaves_no_loop_behind(end):
+    def job(url):
+        transports = TransportPluginRegistry()
+        assert not transports.discover_plugins(SHIPPED)
+        message = Message(body=b"x")
+        for _ in range(2):
+            with transports["http"].send_many([Peer(url)], message) as outcomes:
+                assert all(outcome.reply for outcome in outcomes)
+            if end == "deregister":
+                transports.deregister_plugin("http")
+                break
+            assert not transports.shut_down()
+
+    def loops():
+        return [one for one in threading.enumerate() if one.name == "btplug home loop"]
+
+    before = loops()
+    with Hostile(answering(OK)) as server:
+        for _ in range(5):
+            job(server.url)
+
+    assert loops() == before
 
 
 def test_a_thousand_messages_leave_nothing_behind(form):

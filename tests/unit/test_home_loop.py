@@ -572,3 +572,112 @@ if not child:
         "0",
         "done",
     ]
+
+
+def test_a_loop_that_nobody_has_any_more_ends():
+    before = {*threading.enumerate()}
+    loop, ended = HomeLoop("dropped"), []
+
+    async def wait():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def begin():
+        tasks.append(asyncio.create_task(wait()))
+        await asyncio.sleep(0)
+
+    tasks = []
+    loop.run(begin())
+    (thread,) = {*threading.enumerate()} - before
+    del loop
+    thread.join(20)
+
+    assert not thread.is_alive()
+    assert ended == ["cancelled"]
+
+
+def test_a_handler_of_a_signal_may_need_the_loop_while_it_starts():
+    code = """
+import asyncio, signal, sys
+from btplug._loop import HomeLoop
+
+async def work():
+    return "done"
+
+def send(*_):
+    sys.settrace(None)
+    found.append(loop.run(work()))
+
+def watch(frame, event, arg):
+    if frame.f_code.co_name == "_started":
+        line[0] += event == "line"
+        if line[0] == moment:
+            signal.raise_signal(signal.SIGUSR1)
+        return watch
+
+signal.signal(signal.SIGUSR1, send)
+for moment in range(1, 40):
+    loop, found, line = HomeLoop("interrupted"), [], [0]
+    sys.settrace(watch)
+    found.append(loop.run(work()))
+    sys.settrace(None)
+    if len(found) == 1:
+        break
+    assert found == ["done", "done"], (moment, found)
+    loop.close()
+print(moment)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+
+    assert int(done.stdout) > 8, done.stderr
+
+
+def test_the_end_of_a_process_waits_for_no_thread_of_a_plugin():
+    code = """
+import asyncio, threading
+from btplug._loop import HomeLoop
+
+loop, begun = HomeLoop("x"), threading.Semaphore(0)
+
+def hang():
+    begun.release()
+    threading.Event().wait(50)
+
+async def begin():
+    run = asyncio.get_running_loop().run_in_executor
+    run(loop.threads(), hang)
+    run(None, hang)
+
+loop.run(begin())
+begun.acquire()
+begun.acquire()
+"""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=45)
+
+    assert time.monotonic() - began < 40
+
+
+def test_a_child_has_threads_of_its_own():
+    code = """
+import os
+from btplug._loop import HomeLoop
+
+loop = HomeLoop("x")
+loop.threads().submit(print, "parent", flush=True).result()
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    loop.threads().submit(print, "child", flush=True).result()
+    os._exit(0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=45
+    )
+
+    assert done.stdout == "parent\nchild\n", done.stderr
