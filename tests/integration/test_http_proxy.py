@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import hostile_server
@@ -11,6 +12,7 @@ from hostile_server import (
     SHIPPED,
     Hostile,
     answering,
+    open_http,
     recording,
     reply,
 )
@@ -165,6 +167,52 @@ def test_many_messages_go_through_a_proxy_at_once():
         found = [one.unwrap().status for one in http.send_many(peers, Message())]
 
     assert found == [200] * 20
+
+
+def test_what_is_cancelled_does_not_go_through_a_proxy_later():
+    seen, go, came = [], threading.Event(), threading.Event()
+
+    def script(line):
+        while request := line.request():
+            seen.append(request.partition(b"\r\n\r\n")[2])
+            came.set()
+            go.wait(20)
+            line.send(OK)
+
+    async def main(http):
+        first = asyncio.create_task(http.asend(peers[0], Message(body=b"first")))
+        await asyncio.to_thread(came.wait, 20)
+        others = [
+            asyncio.create_task(http.asend(peer, Message(body=b"late")))
+            for peer in peers[1:]
+        ]
+        async with asyncio.timeout(20):
+            while len(http._engine._sync._queue) < 3:  # for the only connection
+                await asyncio.sleep(0.005)
+        for one in others:
+            one.cancel()
+        assert all(
+            isinstance(one, asyncio.CancelledError)
+            for one in await asyncio.gather(*others, return_exceptions=True)
+        )
+        go.set()
+        assert (await first).ok
+        # Nor is a reply awaited by the thread.
+        came.clear()
+        go.clear()
+        last = asyncio.create_task(http.asend(peers[0], Message(body=b"left")))
+        await asyncio.to_thread(came.wait, 20)
+        last.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await last
+        go.set()
+
+    peers = [Peer(f"http://10.9.9.{number}/") for number in range(4)]
+    with Hostile(script) as proxy, open_http(proxy=proxy.url, connections=1) as http:
+        asyncio.run(main(http))
+        assert http.send(peers[0], Message(body=b"last")).ok
+
+    assert seen == [b"first", b"left", b"last"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import re
 import socket
 import threading
 from base64 import b64encode
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from .flow import LOOK, Garbled, ProxyRefused, finish, shut_down
@@ -61,7 +60,7 @@ class Dialer:
         if self.closed:
             raise shut_down()
         scheme, host, port = exchange.out.place.origin
-        dial = _Dial(self, hold)
+        dial = _Dial(self, exchange, hold)
         sock = finish(reach(dial, exchange, *(self._proxy or (host, port))))
         try:
             if scheme == "https":
@@ -136,12 +135,18 @@ class Dialer:
 class _Dial:
     """The steps to one socket; see `reach`."""
 
-    def __init__(self, dialer: Dialer, hold: Callable[[socket.socket], object]) -> None:
-        self._dialer, self._hold, self.allow = dialer, hold, dialer.allow
+    def __init__(
+        self,
+        dialer: Dialer,
+        exchange: Exchange,
+        hold: Callable[[socket.socket], object],
+    ) -> None:
+        self._dialer, self._exchange = dialer, exchange
+        self._hold, self.allow = hold, dialer.allow
 
     async def look_up(self, host: str, port: int, left: float) -> Found:
         answers: list[Found] = []
-        done, until = threading.Event(), monotonic() + left
+        done = threading.Event()
 
         def answered(answer: Found) -> None:
             answers.append(answer)
@@ -151,9 +156,7 @@ class _Dial:
         while not done.wait(min(left, LOOK)):
             if self._dialer.closed:
                 raise shut_down()
-            left = until - monotonic()
-            if left <= 0:
-                raise TimeoutError
+            left = self._exchange.left()
         return answers[0]
 
     async def dial(self, address: Address, left: float) -> socket.socket:

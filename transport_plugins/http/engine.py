@@ -53,13 +53,25 @@ class Engine:
     def asend(
         self, peer: Peer, message: Message, timeout: float | None, method: str
     ) -> Awaitable[Reply]:
-        if self._config.proxy:
-            # Proxies are spoken to in one place; few have one.
-            from asyncio import to_thread
-
-            return to_thread(self.send, peer, message, timeout, method)
         exchange = self._exchange(peer, message, timeout, method)
+        if self._config.proxy:
+            return self._by_thread(exchange)
         return carry(self.pool().once, exchange)
+
+    async def _by_thread(self, exchange: Exchange) -> Reply:
+        """Send as the sync form does: proxies are spoken to in one place."""
+        import asyncio
+
+        pool, loop = self._sync, asyncio.get_running_loop()
+        sending = loop.run_in_executor(None, lambda: finish(carry(pool.once, exchange)))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            # What came of it counts as seen, should nobody wait any more.
+            sending.add_done_callback(lambda done: done.cancelled() or done.exception())
+            pool.give_up(exchange)
+            await asyncio.wait([sending])
+            raise
 
     def _exchange(
         self,

@@ -36,10 +36,13 @@ _FORKED = Lock()
 class _Turn:
     """Whoever has a connection, or waits for one."""
 
-    __slots__ = ("__weakref__", "came", "connection", "fresh", "origin", "over")
+    __slots__ = (
+        "__weakref__", "came", "connection", "exchange", "fresh", "origin", "over",
+    )  # fmt: skip
 
-    def __init__(self, origin: Origin, fresh: bool) -> None:
-        self.origin, self.fresh, self.over = origin, fresh, False
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange, self.over = exchange, False
+        self.origin, self.fresh = exchange.out.place.origin, exchange.fresh
         # A bare one: an interrupt within a Condition can leave its lock held for ever.
         self.came = Lock()
         self.connection: SyncConnection | None = None
@@ -72,7 +75,7 @@ class SyncPool:
         # From within the lines of this pool: it may be halfway through anything.
         if self._lock._is_owned():  # type: ignore[attr-defined]  # it has it since 3.2
             return self._apart(exchange)
-        turn = _Turn(exchange.out.place.origin, exchange.fresh)
+        turn = _Turn(exchange)
         try:
             self._take(turn, exchange).carry(exchange)
         finally:
@@ -98,6 +101,20 @@ class SyncPool:
                 waiting = self._queue.popleft()
                 waiting.over = True
                 waiting.came.release()
+
+    def give_up(self, exchange: Exchange) -> None:
+        """End an exchange of another thread; what was not sent is not sent."""
+        exchange.deadline = 0.0
+        with self._lock:
+            for turn in [*self._busy, *self._queue]:
+                if turn.exchange is not exchange:
+                    continue
+                if turn.connection is not None:
+                    turn.connection.cut()
+                else:
+                    self._queue.remove(turn)
+                    turn.over = True
+                    turn.came.release()
 
     def _check_process(self) -> None:
         """Leave the connections of a parent process to it."""
