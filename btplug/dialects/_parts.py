@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from btplug.dialects._ss58 import hotkey_of
 from btplug.dialects.replays import SECOND, Replays
-from btplug.errors import ConfigError, Unauthentic, Unsupported
+from btplug.errors import ConfigError, TransportError, Unauthentic, Unsupported
 
 if TYPE_CHECKING:
     from btplug.dialects.keys import Signer
+
+
+# Bytes of a signature: in both schemes there are, and in one that is coming.
+_LEAST, _MOST = 64, 5499
 
 
 class Nonces:
@@ -132,6 +136,33 @@ def signed_by(signer: Signer | None, dialect: str) -> Signer:
             delivered=False,
         )
     return signer
+
+
+def signature_by(signer: Signer, data: bytes) -> str:
+    """Return the signature of *data*, as headers have it.
+
+    Raises:
+        TransportError: The signer, which may be anybody's code, made none.
+    """
+    try:
+        made = signer.sign(data)
+    except Exception as exc:
+        # Without its text: it may quote what it signs with.
+        what = f"the signer of {signer.hotkey} failed ({type(exc).__name__})"
+        fix = "see what it raised: the cause of this error"
+        raise TransportError(what, fix=fix, delivered=False) from exc
+    if not isinstance(made, (bytes, bytearray, memoryview)):
+        found = f"a {type(made).__name__}"
+    elif not _LEAST <= len(made) <= _MOST:
+        found = f"{len(made):,} bytes"
+    else:
+        return "0x" + made.hex()
+    raise TransportError(
+        f"found {found} as signature of {signer.hotkey}, "
+        f"expected {_LEAST} to {_MOST:,} bytes",
+        fix="mend its signer: sign(data) returns the bare signature",
+        delivered=False,
+    )
 
 
 def bad_header(found: str, expected: str, where: str) -> Unauthentic:

@@ -15,6 +15,7 @@ from btplug.dialects._parts import (
     Window,
     bad_header,
     check_mine,
+    signature_by,
     signed_by,
     told,
     told_secret,
@@ -37,8 +38,6 @@ _RECEIVER = "X-Bittensor-Receiver"
 _NONCE = "X-Bittensor-Nonce"
 _CRYPTO = "X-Bittensor-Crypto"
 _SIGNATURE = "X-Bittensor-Signature"
-# A coming scheme has signatures that large.
-_LONGEST = 11_000
 _HELD = 1024 * 1024  # bytes of a body that is not let go before the next one
 
 
@@ -122,10 +121,7 @@ class BtAuth1:
         )  # fmt: skip
         if data is None:
             raise _not_sent("found line breaks in the request", "none", peer)
-        signature = "0x" + signer.sign(data).hex()
-        if len(signature) > _LONGEST:
-            found = f"found a signature of {len(signature):,} characters"
-            raise _not_sent(found, f"{_LONGEST:,} at most", peer)
+        signature = signature_by(signer, data)
         headers: Headers = (
             (_VERSION, "1"),
             (_HOTKEY, signer.hotkey),

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, ClassVar
 from btplug.dialects import _synapse
 from btplug.dialects._claim import Claim, headers_of, read_claim
 from btplug.dialects._crypto import verify
-from btplug.dialects._parts import Nonces, Window, check_mine, signed_by
+from btplug.dialects._parts import (
+    Nonces,
+    Window,
+    check_mine,
+    signature_by,
+    signed_by,
+)
 from btplug.dialects._shapes import is_status
 from btplug.dialects._synapse import Synapses, class_name
 from btplug.errors import BadReply, NotAllowed, Unauthentic, Unsupported
@@ -114,7 +120,7 @@ class V10:
             timeout=float(timeout),
             version=VERSION,
         )
-        signature = "0x" + signer.sign(claim.signed(receiver)).hex()
+        signature = signature_by(signer, claim.signed(receiver))
         headers = headers_of(claim, signature, peer.url, receiver)
         for field in self._synapses.required(name):
             if fields[field] is not None:

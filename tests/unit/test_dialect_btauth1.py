@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from btplug import Message, Peer, Reply, Request
 from btplug.dialects import BtAuth1, Replays, load_signer
 from btplug.dialects.btauth1 import signed_bytes
-from btplug.errors import ConfigError, NotAllowed, Unauthentic, Unsupported, UsageError
+from btplug.errors import (
+    ConfigError,
+    NotAllowed,
+    TransportError,
+    Unauthentic,
+    Unsupported,
+    UsageError,
+)
 from btplug.network import join_url, request_target
 
 VECTORS = json.loads((Path(__file__).parent / "vectors/btauth1.json").read_text())
@@ -223,9 +230,41 @@ def test_a_signature_of_a_coming_scheme_fits_up_to_11_kb():
 
     assert len(out.header("X-Bittensor-Signature")) == 11_000
     assert out.header("X-Bittensor-Crypto") == "falcon512"
-    with pytest.raises(NotAllowed, match="signature of 11,002 characters"):
+    with pytest.raises(TransportError, match="found 5,500 bytes as signature of"):
         sent(signer=Large(5_500))
     assert "expected ed25519 or sr25519" in refusal(arrived(out)).what
+
+
+class Wrong:
+    hotkey, scheme = ALICE.hotkey, "sr25519"
+
+    def __init__(self, sign):
+        self.sign = sign
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [("text", "a str"), (None, "a NoneType"), (b"", "0 bytes"), (b"x" * 63, "63")],
+)
+def test_what_a_signer_returns_is_a_signature_or_an_error(made, found):
+    with pytest.raises(TransportError) as caught:
+        sent(signer=Wrong(lambda data: made))
+
+    assert caught.value.what.startswith(f"found {found}")
+    assert caught.value.what.endswith("expected 64 to 5,499 bytes")
+    assert caught.value.delivered is False
+
+
+def test_a_signer_that_fails_is_named_without_what_it_says():
+    def sign(data):
+        raise OSError("the seed 0xabc cannot be used")
+
+    with pytest.raises(TransportError) as caught:
+        sent(signer=Wrong(sign))
+
+    assert caught.value.what == f"the signer of {ALICE.hotkey} failed (OSError)"
+    assert caught.value.delivered is False
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_replies_go_both_ways_as_they_are_and_nobody_is_proven():
