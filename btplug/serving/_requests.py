@@ -74,7 +74,9 @@ def read_head(scope: Scope, limits: Limits) -> tuple[Request, int | None]:
     headers, size = [], len(target)
     for name, value in raw:
         size += len(name) + len(value) + 4
-        headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        # Some parsers leave the blanks behind a value, no part of it (RFC 9110, 5.5).
+        text = value.strip(b" \t").decode("latin-1")
+        headers.append((name.decode("latin-1"), text))
     if len(headers) > limits.headers or size > limits.head:
         raise Refusal(431)
     if scope["method"] not in METHODS:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 
 import hostile_server
 import pytest
-from hostile_server import Hostile, answering, reply, then_close
+from hostile_server import Hostile, answering, open_http, reply, then_close
 
+from btplug import Message, Peer
 from btplug.errors import BadReply, Cut, TooLarge
 
 form, open_form = hostile_server.form, hostile_server.open_form
@@ -135,3 +137,63 @@ def test_an_announced_body_over_the_limit_is_refused_unread(form):
     assert caught.value.what == (
         "the reply announces 99,999,999,999 bytes, expected at most 67,108,864 bytes"
     )
+
+
+def by_many(transport, peer):
+    return next(iter(transport.send_many([peer], Message(body=b"q")))).unwrap().body
+
+
+def by_stream(transport, peer):
+    with transport.stream(peer, Message(body=b"q")) as stream:
+        return b"".join(stream)
+
+
+WAYS = {
+    "sync": lambda http, peer: http.send(peer, Message(body=b"q")).body,
+    "async": lambda http, peer: asyncio.run(http.asend(peer, Message(body=b"q"))).body,
+    "many": by_many,
+    "stream": by_stream,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "length", [b"4 ", b"4\t", b" \t4 \t ", b"0" * 5000 + b"4", b"0" * 5000 + b"4 "]
+)
+def test_blanks_and_zeros_around_a_length_change_nothing(way, length):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n" % length
+    bodies = iter([b"full", b"next", b"cut"])
+
+    def script(line):
+        while line.request():
+            line.send(head + next(bodies))
+            if line.number:
+                return
+
+    with open_http() as http, Hostile(script) as server:
+        assert WAYS[way](http, Peer(server.url)) == b"full"
+        assert WAYS[way](http, Peer(server.url)) == b"next"
+        assert len(server.lines) == 1
+        server.lines[0].sock.shutdown(2)
+        with pytest.raises(Cut, match="got 3 of 4 bytes"):
+            WAYS[way](http, Peer(server.url))
+
+
+@pytest.mark.parametrize("end", [b" ", b"\t"])
+def test_a_blank_behind_a_length_does_not_lift_the_limit(form, end):
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999%b\r\n\r\n" % end
+    with (
+        Hostile(then_close(data)) as server,
+        pytest.raises(TooLarge, match="announces 99,999,999,999 bytes"),
+    ):
+        form.receive(server.url)
+
+
+def test_blanks_behind_a_value_are_no_part_of_it(form):
+    head = b"HTTP/1.1 200 OK\r\nX-One: a b \t\r\nContent-Type: text/x \r\n"
+    data = head + b"Transfer-Encoding: chunked \r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    with Hostile(answering(data)) as server:
+        answer = form.receive(server.url)
+
+    assert (answer.body, answer.media_type) == (b"ok", "text/x")
+    assert answer.header("x-one") == "a b"

@@ -294,6 +294,20 @@ def test_a_head_out_of_shape_or_limits_is_refused(request_, code):
     assert status(open_app(echo), **request_) == code
 
 
+def test_blanks_behind_the_value_of_a_header_are_no_part_of_it():
+    seen = []
+
+    def handler(request):
+        seen.append(request.message)
+        return request.message
+
+    headers = [(b"content-length", b"2 \t"), (b"content-type", b"text/x ")]
+    request = {"headers": headers, "body": b"ok"}
+
+    assert status(open_app(handler), **request) == 200
+    assert (seen[0].body, seen[0].media_type) == (b"ok", "text/x")
+
+
 # -- Bodies
 
 

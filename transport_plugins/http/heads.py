@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _RAISE = "raise the limit if that is right: btplug config set http.{} N"
 _OWNER = "report it to the owner of the peer"
 _KEPT, _LONGEST = 512, 1024  # heads that are remembered; bytes of one
+_DIGITS = 20  # of the longest length that a parser takes: 64 bits
 
 
 class Head(NamedTuple):
@@ -88,21 +89,35 @@ def read_head(status: int, raw: RawHeaders, config: HTTPConfig, shown: str) -> H
         what = f"found {size:,} bytes of headers"
         raise too_large(what, "max_head", "bytes", config, shown)
     chunked = "transfer-encoding" in named
-    if chunked and named["transfer-encoding"].strip().lower() != "chunked":
+    if chunked and named["transfer-encoding"].lower() != "chunked":
         found = escape(named["transfer-encoding"][:40])
         raise bad(f"found the transfer encoding {found!r}, expected chunked", shown)
     if chunked and "content-length" in named:
         raise bad("found both Content-Length and Transfer-Encoding", shown)
-    coding = named.get("content-encoding", "").strip().lower()
-    text = named.get("content-length", "")
+    coding = named.get("content-encoding", "").lower()
+    told = named.get("content-length")
     return Head(
         status=status,
         headers=tuple(headers),
         kind=named.get("content-type", ""),
         coding="" if coding == "identity" else coding,
-        length=int(text) if text.isascii() and text.isdigit() else None,
+        length=None if told is None else _length(told, shown),
         chunked=chunked,
     )
+
+
+def _length(text: str, shown: str) -> int:
+    """Return what Content-Length says.
+
+    Raises:
+        BadReply: It is no number that a length can be.
+    """
+    # Any number of zeros may stand in front; int() itself refuses 4,300 digits.
+    digits = text.lstrip("0")
+    if not (text.isascii() and text.isdigit() and len(digits) <= _DIGITS):
+        found = escape(text[:40])
+        raise bad(f"found the Content-Length {found!r}, expected a number", shown)
+    return int(digits or "0")
 
 
 class Heads:
@@ -149,6 +164,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 def _read(name: bytes, value: bytes) -> tuple[tuple[str, str], str, bool]:
     """Return a header as text, its name in lower case, and whether it may be shown."""
     key = name.decode("latin-1")
+    # The parser leaves what stands behind a value: it is no part of it (RFC 9110, 5.5).
+    value = value.strip(b" \t")
     # Anything that is a byte is a header's text; most of what is not ASCII is UTF-8.
     try:
         text = value.decode()
