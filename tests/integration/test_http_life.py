@@ -21,11 +21,7 @@ from hostile_server import (
     reply,
 )
 
-from btplug import (
-    Message,
-    Peer,
-    TransportPluginRegistry,
-)
+from btplug import Message, Peer, TransportPluginRegistry
 from btplug.errors import Cut, NotAllowed
 
 form, open_form = hostile_server.form, hostile_server.open_form
@@ -191,6 +187,64 @@ def test_a_registry_for_each_job_leaves_no_loop_behind(end):
             job(server.url)
 
     assert loops() == before
+
+
+UNLOADED = """
+import asyncio, sys, threading
+from btplug import Message, Peer, TransportError, TransportPluginRegistry
+registry = TransportPluginRegistry()
+assert not registry.discover_plugins({shipped!r})
+http, peer = registry["http"], Peer({url!r})
+def stream():
+    with http.stream(peer, Message(), timeout=20) as reply:
+        return reply.head
+ways = dict(
+    sync=lambda: http.send(peer, Message(), timeout=20),
+    asynchronous=lambda: asyncio.run(http.asend(peer, Message(), timeout=20)),
+    many=lambda: [one.unwrap() for one in http.send_many([peer], Message())],
+    stream=stream,
+)
+def work():
+    try:
+        ways[{way!r}]()
+    except TransportError as exc:
+        print(exc.kind, exc.what)
+thread = threading.Thread(target=work)
+thread.start()
+sys.stdin.read()
+registry.deregister_plugin("http")
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("way", ["sync", "asynchronous", "many", "stream"])
+def test_a_message_under_way_when_its_plugin_is_unloaded_ends_with_our_error(way):
+    entered = threading.Event()
+
+    def script(line):
+        line.request()
+        entered.set()
+        line.wait()
+
+    # A process of its own: other tests hold the modules of the plugin.
+    with Hostile(script) as server:
+        code = UNLOADED.format(shipped=str(SHIPPED), url=server.url, way=way)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+        ) as process:
+            assert entered.wait(20)
+            out, err = process.communicate(timeout=20)
+
+    assert err == ""
+    assert out == (
+        "cut the connection ended in waiting for the reply headers: "
+        "no bytes had arrived\n"
+    )
 
 
 def test_a_thousand_messages_leave_nothing_behind(form):

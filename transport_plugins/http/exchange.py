@@ -16,6 +16,7 @@ from btplug.values import new_message
 from .heads import check_raw, read_head
 from .incoming import Incoming
 from .request import build
+from .trouble import error_of
 
 if TYPE_CHECKING:
     from btplug import Message, Peer, Reply
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .request import Flow, RawHeaders
     from .settings import HTTPConfig
 
-BEFORE = ("pool", "lookup", "connect", "tls")  # phases in which nothing is sent
 # RFC 9110, 9.2.1. PUT and DELETE could be repeated too, unless they are signed.
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _LONGEST = 30 * 86_400.0
@@ -100,6 +100,12 @@ class Exchange:
             )
         self._signed = message
         self.out = build(self._peer, message, self._default, self._flow)
+
+    def error(self, exc: Exception) -> TransportError:
+        """Make our error of what ended it."""
+        # Imported with the first message, not with the first error: a message that is
+        # under way when its plugin is unloaded could import nothing more.
+        return error_of(self, exc)
 
     def _forget(self) -> None:
         self.phase, self.host = "pool", self.out.place.host

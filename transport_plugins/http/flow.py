@@ -74,9 +74,7 @@ async def carry(once: Callable[[Exchange], Awaitable[T]], exchange: Exchange) ->
         except Stale:
             exchange.restart()
         except (OSError, Garbled, ProxyRefused) as exc:
-            from .trouble import error_of
-
-            error = error_of(exchange, exc)
+            error = exchange.error(exc)
             try:
                 if not exchange.may_repeat(error):
                     raise error from exc

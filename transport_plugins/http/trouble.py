@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from btplug.errors import BadReply, Cut, Late, Refused, TransportError
 from btplug.logs import escape
 
-from .exchange import BEFORE
 from .flow import ProxyRefused
 from .tls import explain
 
 if TYPE_CHECKING:
     from .exchange import Exchange
 
+BEFORE = ("pool", "lookup", "connect", "tls")  # phases in which nothing is sent
 # What was waited for in each phase of an exchange.
 _PHASES = {
     "pool": "a free connection",
