@@ -8,11 +8,13 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 
 import hostile_server
 import pytest
 from hostile_server import (
     OK,
+    SHIPPED,
     Hostile,
     answering,
     recording,
@@ -167,6 +169,38 @@ def test_a_ca_file_without_certificates_is_named_at_the_first_https_url(
         error = _refusal(form, server)
 
     assert str(file) in error.what
+
+
+HANDLER = """
+import os, signal, ssl
+from btplug import Message, Peer, TransportPluginRegistry
+registry = TransportPluginRegistry()
+os.environ["BTPLUG_HTTP__CA_FILE"] = {file!r}
+assert not registry.discover_plugins({shipped!r})
+read = ssl.SSLContext.load_verify_locations
+def interrupted(context, **keywords):
+    ssl.SSLContext.load_verify_locations = read
+    signal.raise_signal(signal.SIGINT)
+    read(context, **keywords)
+def handler(*_):
+    print("handler", registry["http"].send(Peer({url!r}), Message(), timeout=5).body)
+ssl.SSLContext.load_verify_locations = interrupted
+signal.signal(signal.SIGINT, handler)
+print("main", registry["http"].send(Peer({url!r}), Message(), timeout=5).body)
+registry.shut_down()
+"""
+
+
+def test_a_signals_handler_may_send_while_the_authorities_are_read(authority, good):
+    with Hostile(answering(OK), tls=good) as server:
+        code = HANDLER.format(
+            file=str(authority.file), shipped=str(SHIPPED), url=server.url
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=20
+        )
+
+    assert (done.stdout, done.stderr) == ("handler b'ok'\nmain b'ok'\n", "")
 
 
 def test_the_authorities_are_not_loaded_before_they_are_needed(form):

@@ -39,7 +39,8 @@ class Trust:
 
     def forked(self) -> None:
         """Forget who held the lock: it was another thread, in the parent process."""
-        self._lock = threading.Lock()
+        # Entered again by a signal's handler that sends; it makes one of its own then.
+        self._lock = threading.RLock()
 
     def context(self) -> ssl.SSLContext:
         """Return the context.
