@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
+import zlib
 
 import hostile_server
 import pytest
-from hostile_server import OK, Hostile, answering
+from hostile_server import OK, Hostile, answering, reply
 
 from btplug.errors import Cut, Late
 
@@ -69,6 +71,23 @@ def test_a_full_backlog_ends_at_the_deadline_with_nothing_delivered(form):
         f"waited 0.4 s for a connection to 127.0.0.1:{port}: no bytes had arrived"
     )
     assert caught.value.delivered is False
+
+
+def test_a_body_that_takes_long_to_decode_ends_at_the_deadline(late, monkeypatch):
+    """It is decoded twice; here the second time takes long."""
+    packed, real, made = gzip.compress(bytes(3_000_000)), zlib.decompressobj, []
+
+    def slow(*bits):
+        made.append(bits)
+        if len(made) == 2:
+            time.sleep(LIMIT)
+        return real(*bits)
+
+    monkeypatch.setattr(zlib, "decompressobj", slow)
+    error = late(answering(reply(packed, b"Content-Encoding: gzip")))
+
+    assert len(made) == 2
+    assert f"got {len(packed):,} of {len(packed):,} bytes" in error.what
 
 
 @pytest.mark.parametrize("limit", [0, -1.0])

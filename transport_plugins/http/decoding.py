@@ -42,7 +42,11 @@ def decode(data: bytes, coding: str, limit: int, tick: Callable[[], object]) -> 
         if size > limit:
             raise OverLimit
         tick()
-    return b"".join(_pieces(data, coding))
+    pieces = []
+    for piece in _pieces(data, coding):
+        pieces.append(piece)
+        tick()
+    return b"".join(pieces)
 
 
 def _pieces(data: bytes, coding: str) -> Iterator[bytes]:
