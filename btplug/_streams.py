@@ -200,6 +200,8 @@ async def _brought(
     """Yield what *chunks* gives, which may be bound to *loop*, as a StreamReader is."""
     import asyncio
 
+    from btplug.values import view_of
+
     home = asyncio.get_running_loop()
     came: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
     room, sent, taken = asyncio.Event(), 0, 0
@@ -209,8 +211,8 @@ async def _brought(
         end: BaseException | None = asyncio.CancelledError()
         try:
             async for chunk in chunks:
-                if not isinstance(chunk, bytes):
-                    chunk = bytes(memoryview(chunk))
+                if type(chunk) is not bytes:
+                    chunk = bytes(view_of(chunk))
                 sent += len(chunk)
                 home.call_soon_threadsafe(came.put_nowait, chunk)
                 while sent - taken > _MOST:

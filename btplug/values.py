@@ -1,15 +1,18 @@
-"""Values that are made by the thousand: frozen dataclasses, made fast."""
+"""Values that come by the thousand, made fast; and bytes, whatever holds them."""
 
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from btplug.errors import UsageError
 from btplug.message import Message, Reply, Request
 from btplug.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from btplug.message import Buffer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,3 +53,25 @@ new_message = maker(Message)
 new_reply = maker(Reply)
 new_request = maker(Request)
 new_outcome = maker(Outcome)
+
+
+def view_of(chunk: object) -> memoryview:
+    """Return the bytes of a piece of a body, where they are.
+
+    ``bytes(chunk)`` may be others: of a number it makes that many zeros, of a subclass
+    of bytes whatever that says of itself.
+
+    Raises:
+        UsageError: It is a text, a number, or anything else that is no bytes.
+    """
+    try:
+        view = memoryview(cast("Buffer", chunk))
+        # A number of numpy has a buffer as well, and is hardly meant as its bytes.
+        if view.ndim or not hasattr(chunk, "__float__"):
+            return view
+    except TypeError:
+        pass
+    raise UsageError(
+        f"found a chunk of type {type(chunk).__name__}, expected bytes",
+        fix="encode a text; give an array as memoryview(array)",
+    )

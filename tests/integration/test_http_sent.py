@@ -123,3 +123,17 @@ def test_escapes_in_a_reply_stay_data_and_never_reach_a_message(form):
     with pytest.raises(BadReply) as caught:
         answer.json()
     assert "\x1b" not in str(caught.value)
+
+
+class Boastful(bytes):
+    def __len__(self):
+        return 2
+
+
+def test_a_body_is_its_bytes_whatever_it_says_of_itself(form):
+    seen = []
+    with Hostile(recording(seen)) as server:
+        assert form.send(server.url, Boastful(b"whole")).body == b"ok"
+        assert form.send(server.url, Boastful(b"again")).body == b"ok"
+
+    assert [one.partition(b"\r\n\r\n")[2] for one in seen] == [b"whole", b"again"]

@@ -14,6 +14,7 @@ from array import array
 from concurrent.futures import CancelledError
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from hostile_server import OK, Hostile, open_http, reply
 from test_http_signed import BOB, KEYS
@@ -261,6 +262,65 @@ def test_any_buffer_is_sent_as_its_bytes(http, kind, listed):
     size = b"%x\r\n" % len(body)
     whole = size + body + b"\r\n3\r\nend\r\n0\r\n\r\n"
     assert seen == [whole if listed else body]
+
+
+class Boastful(bytes):
+    """Bytes that say of themselves what they are not."""
+
+    def __bytes__(self):
+        return b"others, and more of them"
+
+    def __len__(self):
+        return 2
+
+
+async def each(chunks):
+    for chunk in chunks:
+        yield chunk
+
+
+KINDS = {"a list": list, "a tuple": tuple, "an iterator": iter, "an async one": each}
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["at home", "in another loop"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chunk_is_its_bytes_whatever_it_says_of_itself(http, kind, here):
+    seen = []
+    numbers = np.arange(6, dtype="u1").reshape(2, 3)
+    chunks = [Boastful(b"one"), numbers, numbers.T, bytearray(b"two")]
+
+    async def work(url):
+        return await sent(http, url, lambda: KINDS[kind](chunks))
+
+    with Hostile(whole(seen)) as server:
+        run = http.context.home.run if here else asyncio.run
+        assert run(work(server.url)) == (200, b"ok")
+
+    assert chunked_body(seen[0]) == b"one\0\1\2\3\4\5\0\3\1\4\2\5two"
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["at home", "in another loop"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wrong", [7, 0.5, "text", None, *np.arange(3)[2:]])
+def test_a_chunk_that_is_no_bytes_is_refused_and_not_sent(http, kind, here, wrong):
+    seen = []
+
+    def script(line):
+        while data := line.sock.recv(65536):
+            seen.append(data)
+
+    async def work(url):
+        with pytest.raises(UsageError) as caught:
+            await sent(http, url, lambda: KINDS[kind]([b"right", wrong, b"right"]))
+        return caught.value
+
+    with Hostile(script) as server:
+        error = (http.context.home.run if here else asyncio.run)(work(server.url))
+        if kind in ("a list", "a tuple"):
+            assert not server.lines
+
+    assert error.what == f"found a chunk of type {type(wrong).__name__}, expected bytes"
+    assert b"".join(seen).partition(b"\r\n\r\n")[2] in (b"", b"5\r\nright\r\n")
 
 
 @pytest.mark.parametrize("size", [1, 1024, MIB])

@@ -8,6 +8,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from btplug.values import view_of
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
@@ -80,8 +82,8 @@ class Ahead:
         try:
             for piece in iterator:
                 # Copied now: the next one may well be read to the same place.
-                if not isinstance(piece, bytes):
-                    piece = bytes(memoryview(piece))
+                if type(piece) is not bytes:
+                    piece = bytes(view_of(piece))
                 self._ready.append(piece)
                 self._wake()
                 size += len(piece) + OBJECT

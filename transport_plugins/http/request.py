@@ -108,6 +108,9 @@ def build(
             place_of(peer.url, message.target).shown,
             "encode it: Message.of(text) does",
         )
+    if type(body) is not bytes:
+        # What a subclass says of itself is not what is sent, nor how long that is.
+        body = bytes(memoryview(body))
     sends = flow is not None and flow.sends
     kind = message.media_type if body or sends else ""
     framing = length = ""

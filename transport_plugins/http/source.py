@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from btplug.errors import NotAllowed, UsageError
+from btplug.values import view_of
 
 from .ahead import MOST, OBJECT, Ahead
 from .request import Flow
@@ -68,6 +69,10 @@ class Source:
                 "expected bytes, a path, a file or pieces of bytes",
                 fix="pass an iterable of bytes",
             )
+        elif isinstance(chunks, (list, tuple)):
+            for chunk in chunks:
+                if type(chunk) is not bytes:
+                    view_of(chunk)  # or it would fail with half of them sent
         if self._file is not None:
             self._length = self._file.seek(0, os.SEEK_END) - self._start
             self._file.seek(self._start)
@@ -146,15 +151,16 @@ def _chunked(chunks: Iterable[Buffer]) -> Iterator[list[bytes]]:
     pieces: list[bytes] = []
     small, held = bytearray(), 0
     for chunk in chunks:
-        size = memoryview(chunk).nbytes
+        data = chunk if type(chunk) is bytes else bytes(view_of(chunk))
+        size = len(data)
         if not size:
             continue  # it would end the body
         small += b"%x\r\n" % size
         if size > _SMALL:
-            pieces += [bytes(small), bytes(chunk)]
+            pieces += [bytes(small), data]
             small.clear()
         else:
-            small += bytes(chunk)
+            small += data
         small += b"\r\n"
         held += size + OBJECT
         if held > MOST:
