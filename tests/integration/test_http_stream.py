@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import os
 import threading
 import time
 import tracemalloc
@@ -471,6 +472,46 @@ def test_a_signed_upload_is_verified_over_its_whole_body(tmp_path, kind):
     request = request_of(seen[0])
     assert request.message.body == b"onetwo"
     assert BtAuth1(BOB).incoming(request, time.time_ns()).hotkey == ALICE.hotkey
+
+
+@pytest.mark.parametrize("length", [10, 300_000])
+def test_a_signed_file_that_grows_is_sent_as_long_as_it_was(tmp_path, length):
+    seen, path = [], tmp_path / "log"
+    path.write_bytes(b"x" * length)
+
+    class Growing(io.FileIO):
+        def read(self, size=-1):
+            if path.stat().st_size == length:
+                with path.open("ab") as log:
+                    log.write(b"one more line")
+            return super().read(size)
+
+    with open_http(dialects=KEYS) as http, Hostile(recording(seen)) as server:
+        with Growing(path) as file:
+            streamed(http, Peer(server.url, hotkey=BOB.hotkey), file)
+
+    request = request_of(seen[0])
+    assert request.message.body == b"x" * length
+    assert BtAuth1(BOB).incoming(request, time.time_ns()).hotkey == ALICE.hotkey
+
+
+def test_a_signed_file_that_has_become_shorter_is_refused_unsent(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 300_000)
+
+    class Shrinking(io.FileIO):
+        def read(self, size=-1):
+            os.truncate(path, 100_000)
+            return super().read(size)
+
+    with open_http(dialects=KEYS) as http, Hostile(answering(OK)) as server:
+        with Shrinking(path) as file, pytest.raises(UsageError) as caught:
+            streamed(http, Peer(server.url, hotkey=BOB.hotkey), file)
+        assert not server.lines
+
+    assert caught.value.what == (
+        "found 100,000 bytes in the file, expected 300,000 as when it was looked at"
+    )
 
 
 @pytest.mark.parametrize("kind", ["a list", "a generator", "an async generator"])

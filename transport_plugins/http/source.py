@@ -105,8 +105,11 @@ class Source:
         if self._file is None:
             return hashlib.sha256(self._chunks).hexdigest()
         digest = hashlib.sha256()
-        while not self._over and (piece := self._file.read(_PIECE)):
-            digest.update(piece)
+        # Of a file that grows meanwhile, a log say, no more than will be sent.
+        for piece in _parts(self._file, self._length or 0):
+            if self._over:
+                break
+            digest.update(view_of(piece))
         self._file.seek(self._start)
         return digest.hexdigest()
 
