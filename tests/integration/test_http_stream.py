@@ -451,6 +451,27 @@ def test_what_are_no_chunks_is_wrong_usage(http, chunks):
         streamed(http, "http://127.0.0.1:1/", chunks)
 
 
+@pytest.mark.parametrize("kind", ["a file", "a text in memory", "a pipe"])
+def test_a_file_of_text_is_wrong_usage_before_anything_is_sent(http, tmp_path, kind):
+    path = tmp_path / "text"
+    path.write_text("text\n")
+    read, write = os.pipe()
+    with (
+        open(path) as file,
+        open(read) as pipe,
+        open(write, "wb"),
+        Hostile(answering(OK)) as server,
+    ):
+        kinds = {"a file": file, "a text in memory": io.StringIO("é"), "a pipe": pipe}
+        with pytest.raises(UsageError) as caught:
+            streamed(http, server.url, kinds[kind])
+        assert not server.lines
+
+    name = type(kinds[kind]).__name__
+    assert caught.value.what == f"found a {name} of text, expected a file of bytes"
+    assert caught.value.fix == "open it in binary mode: open(path, 'rb')"
+
+
 def test_nothing_is_left_open_after_many_streams(http):
     with Hostile(echoing) as server:
         for _ in range(200):

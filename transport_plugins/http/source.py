@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from io import TextIOBase
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from btplug.errors import NotAllowed, UsageError
@@ -49,6 +50,11 @@ class Source:
             raise UsageError(
                 "found chunks of type str, expected bytes, a path or pieces of bytes",
                 fix="encode a text; give a path as pathlib.Path",
+            )
+        if isinstance(chunks, TextIOBase):
+            raise UsageError(
+                f"found a {type(chunks).__name__} of text, expected a file of bytes",
+                fix="open it in binary mode: open(path, 'rb')",
             )
         if isinstance(chunks, (bytes, bytearray, memoryview)):
             view = memoryview(chunks)
