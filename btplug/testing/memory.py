@@ -152,6 +152,14 @@ class MemoryTransportPlugin(TransportPlugin):
         seconds = self._config.timeout if timeout is None else timeout
         if math.isnan(seconds):
             raise UsageError("found the time limit nan", fix="give it in seconds")
+        # bytes(5) is five zero bytes.
+        if not isinstance(message.body, (bytes, bytearray, memoryview)):
+            raise NotAllowed(
+                f"found a body of type {type(message.body).__name__}, expected bytes",
+                where=where,
+                fix="encode it: Message.of(text) does",
+                delivered=False,
+            )
         arrived = False
 
         async def delivered() -> Reply:

@@ -132,6 +132,19 @@ def test_the_method_is_post_get_or_what_the_message_says(memory):
     assert seen[0].address.startswith("memory:")
 
 
+@pytest.mark.parametrize("body", [5, "text", None, [1, 2]])
+def test_a_body_that_is_no_bytes_is_refused_undelivered(memory, body):
+    seen = []
+    with serving(memory, recording(seen)) as url:
+        with pytest.raises(NotAllowed) as caught:
+            memory.send(Peer(url), Message(body=body))
+
+    name = type(body).__name__
+    assert caught.value.what == f"found a body of type {name}, expected bytes"
+    assert caught.value.delivered is False
+    assert not seen
+
+
 def test_a_handler_may_be_an_object_that_is_called_and_awaited(memory):
     class Handler:
         async def __call__(self, request):
