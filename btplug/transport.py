@@ -159,8 +159,8 @@ class TransportPlugin(BasePlugin):
             deadline: Seconds for all; who has no turn by then fails as ``late`` with
                 ``delivered=False``.
             limit: How many peers have their turn at once.
-            repeatable: It may be sent twice: a connection that is refused or cut, 429
-                and 503 are tried again, up to twice, in the limits (`Retry-After` too).
+            repeatable: It may be sent twice: what is refused or cut, and 429 and 503
+                with `Retry-After`, is tried again, up to twice, in the limits.
 
         Returns:
             An iterator of `Outcome`, which several may read; a read that is interrupted
