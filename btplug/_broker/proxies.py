@@ -210,21 +210,19 @@ _read_ask = unpacker(Ask)
 
 
 def _parts(chunks: Any) -> Iterator[bytes]:  # any kind a stream takes
+    from btplug.values import view_of  # few plugins stream
+
     if isinstance(chunks, bytes | bytearray | memoryview):
         yield from cut(chunks)
     elif isinstance(chunks, str | os.PathLike):
         with open(chunks, "rb") as file:
-            yield from _read(file)
+            yield from _parts(file)
     elif hasattr(chunks, "read"):
-        yield from _read(chunks)
+        while part := chunks.read(INLINE):
+            yield from cut(view_of(part))
     else:
         for chunk in chunks:
-            yield from cut(chunk)
-
-
-def _read(file: Any) -> Iterator[bytes]:
-    while part := file.read(INLINE):
-        yield from cut(part)
+            yield from cut(view_of(chunk))
 
 
 def _turns(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import socket
 import threading
 import time
 
+import numpy as np
 import pytest
 from hostile_server import OK, Hostile, open_http, recording, reply
 from hypothesis import HealthCheck, given, settings
@@ -108,6 +110,18 @@ def test_an_async_stream_takes_an_async_iterable(proxy):
     with Hostile(parrot_of_streams) as there:
         url = there.url
         assert asyncio.run(main()) == b"".join(bytes([i]) * 1000 for i in range(5))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [["text"], [7], [np.int64(7)], io.StringIO("text")],
+    ids=["text", "number", "number of numpy", "file of text"],
+)
+def test_a_chunk_that_is_no_bytes_is_wrong_usage(proxy, chunks):
+    with Hostile(parrot_of_streams) as there:
+        with pytest.raises(UsageError, match=r"found a chunk of type \w+, expected"):
+            with proxy.stream(Peer(there.url), Message(method="POST"), chunks):
+                pass
 
 
 def test_a_stream_that_is_left_early_frees_the_call(proxy):
