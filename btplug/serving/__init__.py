@@ -234,6 +234,8 @@ class Application:
             request = new_request(
                 message=with_body(head.message, body), address=head.address
             )
+            # A body may be slow: what came meanwhile is not ahead of this one's time.
+            now = time.monotonic()
             # Before it is verified: what is then answered 429 is not remembered as
             # accepted. It is only asked for, or a forger would use up the rate.
             _check(self._hotkeys.wait(self._door.claimed(dialect, head) or "", now))

@@ -448,6 +448,21 @@ def test_one_verified_hotkey_has_so_many_requests_a_second():
     assert asked(EVE) == 200
 
 
+def test_a_slow_upload_is_not_too_many_requests_by_what_came_meanwhile():
+    """Its turn is when it is whole: before that, all others were ahead of its time."""
+    app = open_app(echo, "btauth/1", limits=Limits(hotkey_rate=2))
+
+    async def run():
+        upload = Call(**signed("btauth/1", b"whole"), pieces=[b"who", b"le"])
+        task = asyncio.ensure_future(upload.run(app))
+        await upload.taken(1)
+        small = await ask(app, **signed("btauth/1", b""))
+        upload.give(2)
+        return small.status, (await task).status
+
+    assert asyncio.run(run()) == (200, 200)
+
+
 @pytest.mark.parametrize("kind", [BtAuth1, V10])
 def test_what_is_answered_429_is_not_remembered_as_accepted(kind):
     """One hotkey would fill the memory for all others, and its retry be a replay."""
