@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -743,6 +744,31 @@ def test_so_many_connections_wait_to_be_taken(transport):
         go.set()
 
     assert 100 < len(there) < 150
+
+
+def test_who_is_gone_before_he_is_taken_has_an_address_all_the_same(transport):
+    """Without one he would have no limits; his request is there, and is served."""
+    seen, held, go = [], threading.Event(), threading.Event()
+
+    async def handler(request):
+        seen.append(request.address)
+        if request.message.target == "/hold":
+            held.set()
+            assert go.wait(20)
+        return Message()
+
+    with running(transport, of_bob(handler)) as server, connected(server.url) as first:
+        first.sendall(head("Content-Length: 0", first="GET /hold HTTP/1.1"))
+        assert held.wait(10)
+        with connected(server.url) as gone:
+            here = gone.getsockname()
+            gone.sendall(head("Content-Length: 0"))
+            # Closed so, it is reset.
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        go.set()
+        _settled(lambda: len(seen) == 2)
+
+    assert seen[1] == f"{here[0]}:{here[1]}"
 
 
 def _connections():

@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from btplug.network import sender_of
 from btplug.serving import Limits
 
+from .joined import Joined
+
 # Said where there is no request yet that the application could answer.
 _REPLIES = {
     status: b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n%b\r\n"
@@ -28,46 +30,9 @@ _REPLIES = {
         503: b"503 Service Unavailable",
     }.items()
 }
-# Bytes: of a reply that is not joined; of a body that waits for the application.
-_LARGE = _AHEAD = 256 * 1024
+_AHEAD = 256 * 1024  # bytes of a body that waits for the application
 _PIPELINE = 8  # requests that wait for the reply before theirs, on one connection
 logging.getLogger("btplug.http.peers").setLevel(logging.ERROR)
-
-
-class _Joined:
-    """A transport that sends at once what one step of the loop writes.
-
-    uvicorn writes the head of a reply and then its body: that would be two packets,
-    and whoever reads them woken twice.
-    """
-
-    __slots__ = ("_held", "_loop", "_transport")
-
-    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._held: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:  # whatever else a transport has
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._held:
-            self._loop.call_soon(self._send)
-        self._held.append(data)
-
-    def get_write_buffer_size(self) -> int:
-        held = sum(map(len, self._held))
-        return held + self._transport.get_write_buffer_size()
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        held, self._held = self._held, []
-        # Twice where it is large: joining copies it.
-        for data in held if sum(map(len, held)) > _LARGE else (b"".join(held),):
-            self._transport.write(data)
 
 
 class Guarded(HttpToolsProtocol):
@@ -98,12 +63,14 @@ class Guarded(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
-        joined = _Joined(transport, self.loop)
+        joined = Joined(transport, self.loop)
         super().connection_made(joined)  # type: ignore[arg-type]  # it acts like one
         # asyncio does so only where a socket was made with a protocol number, and a
         # reply is two writes: each would wait 40 ms for the peer's acknowledgement.
         if (line := transport.get_extra_info("socket")) is not None:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.client is None and (peer := transport.get_extra_info("peername")):
+            self.client = peer[:2]  # reset already: the socket has no peer any more
         self._sender = sender_of(self.client[0] if self.client else "")
         there = self.open[self._sender] = self.open.get(self._sender, 0) + 1
         limits = self.limits
