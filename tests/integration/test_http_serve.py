@@ -771,6 +771,27 @@ def test_who_is_gone_before_he_is_taken_has_an_address_all_the_same(transport):
     assert seen[1] == f"{here[0]}:{here[1]}"
 
 
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_who_leaves_gives_back_his_place_whatever_he_sent_before(transport, more):
+    """uvicorn tells the last request of a connection, which may not have begun."""
+    inside, ended = threading.Event(), threading.Event()
+
+    async def handler(request):
+        inside.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    app = of_bob(handler, limits=Limits(running=1))
+    with running(transport, app) as server:
+        with connected(server.url) as line:
+            line.sendall(head("Content-Length: 0") * (1 + more))
+            assert inside.wait(10)
+        assert ended.wait(10)
+        _settled(lambda: app._work._turns._free == 1)
+
+
 def _connections():
     """Return how many sockets this process has."""
     return sum(one.startswith("socket:") for one in hostile_server.held())

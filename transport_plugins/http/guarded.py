@@ -61,6 +61,11 @@ class Guarded(HttpToolsProtocol):
         self._unread = 0  # of the reply, when last looked
         self._stuck: TimerHandle | None = None  # while more is unread than there may be
         self._refused = False
+        self._running: Any = None  # the request that is answered, of uvicorn's kind
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
         joined = Joined(transport, self.loop)
@@ -89,6 +94,10 @@ class Guarded(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if there := self.open.pop(self._sender, 1) - 1:
             self.open[self._sender] = there
+        # uvicorn tells the last request only, which may wait for this one.
+        if (running := self._running) is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
