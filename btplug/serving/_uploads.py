@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from btplug.serving._limits import Limits
     from btplug.serving._requests import Receive
 
-_ROOM = 8 * 1024 * 1024  # bytes
+_ROOM = 256 * 1024  # bytes
 _SENDERS = 4  # it takes so many, at least, to fill the memory
 
 
@@ -94,8 +94,8 @@ class Uploads:
 def _room(announced: int | None) -> BytesIO:
     """Return what a body is written to; CPython hands it out as bytes without a copy.
 
-    Of the size that was announced it need not grow, and what was not written to yet
-    costs nothing; of a very large one nobody knows whether it comes.
+    Of the size that was announced it need not grow; of a larger one nobody knows
+    whether it comes, and room that is not used yet costs as much as what is.
     """
     size = announced or 0
     return BytesIO(bytes(size if size <= _ROOM else 0))

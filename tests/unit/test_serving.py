@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from contextlib import contextmanager
 
 import pytest
@@ -391,6 +392,30 @@ def test_one_address_has_a_quarter_of_the_memory_of_all_bodies():
     assert coming == 429
     assert rest == [200] * 6
     assert app._uploads._shares == {}
+
+
+def test_a_body_that_is_announced_takes_no_memory_before_it_comes():
+    """The system does not always give pages that cost nothing until they are used."""
+    app, size = open_app(echo), 8 * 1024 * 1024
+
+    async def run():
+        headers = [(b"content-length", str(size).encode())]
+        calls = [Call(headers=headers, pieces=[b"x", b"y"]) for _ in range(10)]
+        tasks = [asyncio.ensure_future(call.run(app)) for call in calls]
+        for call in calls:
+            await call.taken(1)
+            await asyncio.sleep(0)
+        held, _ = tracemalloc.get_traced_memory()
+        for call in calls:
+            call.leave()
+        await asyncio.gather(*tasks)
+        return held
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(run()) < size
+    finally:
+        tracemalloc.stop()
 
 
 def test_one_body_has_room_where_a_quarter_of_the_memory_is_less():
