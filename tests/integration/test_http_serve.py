@@ -603,6 +603,28 @@ def test_trailers_are_not_headers_and_not_kept_for_ever(transport):
     assert "x-late" not in dict(seen[0])
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [b"0\r\nX: ", b"1;a=", b"1\r\nx\r\n0\r\nX: 1\r\nY: "],
+    ids=["trailer", "extension of a chunk", "second trailer"],
+)
+def test_what_is_neither_head_nor_body_ends_soon(transport, begin):
+    """The parser keeps a trailer until it ends, and copies it with each read."""
+    with running(transport, echo) as server, connected(server.url, 3) as line:
+        with suppress(ConnectionError):  # it closes before all of it is read
+            # More than one read takes: the first may have begun with the head.
+            line.sendall(head("Transfer-Encoding: chunked") + begin + b"a" * 400_000)
+            assert line.recv(1) == b""
+
+
+def test_many_small_chunks_are_a_body(transport):
+    request = head("Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 60_000
+    with running(transport, echo) as server:
+        found = talk(server.url, request + b"0\r\nX: 1\r\n\r\n")
+
+    assert found.startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("kind", ["length", "chunks"])
 def test_a_body_behind_another_request_is_no_head(transport, kind):
     """The reply before comes while it is under way; trailers stay no headers too."""

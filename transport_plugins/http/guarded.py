@@ -57,6 +57,7 @@ class Guarded(HttpToolsProtocol):
         self._sender = ""
         self._timer: TimerHandle | None = None
         self._read = 0  # bytes since the request began
+        self._bare = 0  # those since its head began or ended, or a part of its body came
         self._in_head = True
         self._unread = 0  # of the reply, when last looked
         self._stuck: TimerHandle | None = None  # while more is unread than there may be
@@ -104,12 +105,14 @@ class Guarded(HttpToolsProtocol):
         if self._refused:
             return
         self._read += len(data)
+        self._bare += len(data)
         limits = self.limits
         super().data_received(data)
         if self._refused:
             return
-        # httptools itself keeps a header, or a trailer, until it ends.
-        if self._in_head and self._read > limits.head + 1024:
+        # httptools itself keeps a header, or a trailer, until it ends, and copies it
+        # with each read. An extension of a chunk may be endless as well.
+        if self._bare > limits.head + 1024:
             self._refuse(431)
         elif self._read > limits.head + 2 * limits.body + 65536:
             self._refuse(413)
@@ -123,7 +126,7 @@ class Guarded(HttpToolsProtocol):
             # the piece after each reply, may hold thousands of them.
             raise ValueError("too many requests wait on one connection")
         super().on_message_begin()
-        self._in_head, self._read = True, 0
+        self._in_head, self._read, self._bare = True, 0, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # After the head these are trailers, which nobody signed.
@@ -140,7 +143,7 @@ class Guarded(HttpToolsProtocol):
             # httptools takes an upgrade for one without a body: what follows would
             # be lost, or taken for a request of its own.
             raise ValueError("an upgrade with a body")
-        self._in_head = False
+        self._in_head, self._bare = False, 0
         self._disarm()
         # A path and a query lose what stood between them, and it may be signed.
         self.scope["extensions"] = {"btplug.target": {"raw": self.url}}
@@ -153,6 +156,7 @@ class Guarded(HttpToolsProtocol):
         # uvicorn's own stops reading at 64 KiB, less than one read brings: each would
         # be followed by a stop, and by a start when the application had taken it. And
         # it copies every byte twice more: what it hands over as bytes may be bytes.
+        self._bare = 0
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]  # as said
