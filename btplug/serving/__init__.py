@@ -135,7 +135,7 @@ class Application:
         )
         self._uploads = Uploads(limits, clock)
         self._tasks: set[asyncio.Task[object]] = set()
-        self._stopping = False
+        self._stopping, self._servers = False, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope, as the specification of ASGI 3 says."""
@@ -152,10 +152,17 @@ class Application:
     def start(self) -> None:
         """Take requests (again, after a stop); a new application does."""
         self._stopping = False
+        self._servers += 1
         self._work.open()
 
     async def stop(self) -> None:
-        """Refuse what is new, finish what has begun; cancel it after `stop_time`."""
+        """Refuse what is new, finish what has begun; cancel it after `stop_time`.
+
+        Started several times, it goes on until it was stopped as often.
+        """
+        self._servers = max(self._servers - 1, 0)
+        if self._servers:
+            return
         self._stopping = True
         try:
             if tasks := self._tasks - {asyncio.current_task()}:

@@ -325,6 +325,30 @@ def _wait_until_refused(url):
     _settled(refused)
 
 
+def test_one_of_two_servers_of_an_application_stops_and_the_other_goes_on(transport):
+    found = []
+
+    async def main():
+        urls, app = [], of_bob(echo)
+        one, two = (
+            asyncio.create_task(transport.aserve(app, ready=urls.append))
+            for _ in range(2)
+        )
+        while len(urls) < 2:
+            await asyncio.sleep(0.01)
+        one.cancel()
+        await asyncio.wait([one])
+        for url in urls:
+            with suppress(TransportError):
+                found.append((await transport.asend(Peer(url), Message())).status)
+        two.cancel()
+        await asyncio.wait([two])
+
+    asyncio.run(main())
+
+    assert found == [200]
+
+
 def test_a_stop_ends_within_its_limit_whatever_runs(transport):
     async def never(request):
         await asyncio.Event().wait()

@@ -829,6 +829,25 @@ def test_a_stop_cancels_what_is_not_finished_within_its_limit():
     assert asyncio.run(run()) == [503, 503]
 
 
+def test_an_application_serves_until_the_last_of_its_servers_stops():
+    async def run():
+        app = open_app(echo)
+        app.start()
+        app.start()
+        found = []
+        for _ in range(2):
+            await app.stop()
+            found.append((await ask(app)).status)
+        app.start()
+        found.append((await ask(app)).status)
+        await app.stop()
+        await app.stop()  # one that never began
+        app.start()
+        return [*found, (await ask(app)).status]
+
+    assert asyncio.run(run()) == [200, 503, 200, 200]
+
+
 def handler_threads():
     return {one for one in threading.enumerate() if "btplug handler" in one.name}
 
