@@ -21,7 +21,8 @@ class Limits:
         memory: Bytes of all bodies that are held at once; of one address a quarter,
             but one body. Replies that wait for their readers have as much again
             (kept by the server below).
-        connections: Connections open at once (kept by the server below).
+        connections: Connections open at once (kept by the server below): at most half
+            of the files that the system lets it open.
         address_connections: Those of one address (kept by the server below).
         address_running: Requests in flight of one address; of IPv6, of 64 bits of it.
         address_rate: Requests each second of one address.

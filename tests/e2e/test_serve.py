@@ -91,6 +91,37 @@ def test_a_signed_request_is_answered_and_no_other(dialect, start, btplug):
     assert "//Bob" not in running.errors
 
 
+def test_where_files_run_out_all_others_are_answered_and_little_is_said(start):
+    """By default a server would keep as many connections as it may open files."""
+    running = start(
+        "run", "serve", "echo", prefix=("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    )
+    url = url_of(running)
+    lines = [connected(url) for _ in range(120)]
+    asked = b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    told = []
+    for line in lines:
+        with suppress(ConnectionError):
+            line.sendall(asked)
+            told.append(line.recv(65536)[9:12])
+    for line in lines:
+        line.close()
+    until = time.monotonic() + 10
+    last = b""
+    while not last.startswith(b"HTTP/1.1 200") and time.monotonic() < until:
+        with connected(url) as line, suppress(ConnectionError):
+            line.sendall(asked)
+            last = line.recv(65536)
+    running.signal(signal.SIGTERM)
+
+    assert running.end() == 143
+    assert last.startswith(b"HTTP/1.1 200")
+    assert told.count(b"200") == 32
+    assert told.count(b"503") > 8
+    assert "Traceback" not in running.errors
+    assert running.errors.count("turned away") <= 1, running.errors
+
+
 def test_only_who_is_allowed_is_answered(start, btplug):
     running = start(
         "run", "--json", "serve", "echo", "--key", "//Bob", "--allow", ALICE

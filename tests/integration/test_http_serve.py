@@ -810,7 +810,9 @@ def test_who_is_gone_before_he_is_taken_has_an_address_all_the_same(transport):
             here = gone.getsockname()
             gone.sendall(head("Content-Length: 0"))
             # Closed so, it is reset.
-            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
         go.set()
         _settled(lambda: len(seen) == 2)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from asyncio import AbstractEventLoop, TimerHandle, Transport
+from asyncio import TimerHandle, Transport
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -17,6 +17,7 @@ from btplug.network import sender_of
 from btplug.serving import Limits
 
 from .joined import Joined
+from .shelf import affordable
 
 # Said where there is no request yet that the application could answer.
 _REPLIES = {
@@ -40,12 +41,14 @@ class Guarded(HttpToolsProtocol):
 
     Attributes:
         limits: Those of the application.
+        most: Connections at once, as many as there are files for.
         open: How many connections each sender has.
         slow: Connections whose reply waits for its reader.
         quiet: A logger for what peers do wrong: nothing to warn of.
     """
 
     limits: ClassVar[Limits]
+    most: ClassVar[int]
     open: ClassVar[dict[str, int]]
     slow: ClassVar[set[Guarded]]
     quiet: ClassVar[logging.Logger] = logging.getLogger("btplug.http.peers")
@@ -57,7 +60,7 @@ class Guarded(HttpToolsProtocol):
         self._sender = ""
         self._timer: TimerHandle | None = None
         self._read = 0  # bytes since the request began
-        self._bare = 0  # those since its head began or ended, or a part of its body came
+        self._bare = 0  # those since its head began or ended, or some of its body came
         self._in_head = True
         self._unread = 0  # of the reply, when last looked
         self._stuck: TimerHandle | None = None  # while more is unread than there may be
@@ -80,10 +83,7 @@ class Guarded(HttpToolsProtocol):
         self._sender = sender_of(self.client[0] if self.client else "")
         there = self.open[self._sender] = self.open.get(self._sender, 0) + 1
         limits = self.limits
-        if (
-            there > limits.address_connections
-            or len(self.connections) > limits.connections
-        ):
+        if there > limits.address_connections or len(self.connections) > self.most:
             self._refuse(503)
         else:
             self._arm(limits.head_time, self._late)
@@ -272,4 +272,5 @@ def guarded(limits: Limits) -> type[Guarded]:
         pass
 
     Bound.limits, Bound.open, Bound.slow = limits, {}, set()
+    Bound.most = affordable(limits.connections)
     return Bound

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
 from btplug.config import nearest
 from btplug.dialects import create
-from btplug.errors import ConfigError, Refused, Unsupported, UsageError
+from btplug.errors import ConfigError, Unsupported
 from btplug.network import bracket
 from btplug.serving import Application, Limits, application
 
+from .listener import BACKLOG, listen
+
 if TYPE_CHECKING:
     import logging
+    import socket
     from collections.abc import Callable, Mapping
 
     from uvicorn import Server
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from .settings import HTTPConfig
 
-_BACKLOG = 128  # connections the system keeps until they are taken
 _LISTS = ("allow", "deny")  # of hotkeys; all other options are limits
 
 
@@ -136,7 +136,7 @@ async def serve(
             fix="pip install 'btplug[serve]'",
             delivered=False,
         ) from exc
-    listener = _listen(host, port)
+    listener = listen(host, port)
     limits = app.limits
     server = uvicorn.Server(
         uvicorn.Config(
@@ -149,7 +149,7 @@ async def serve(
             proxy_headers=False,
             server_header=False,
             workers=1,
-            backlog=_BACKLOG,  # it listens once more, with its own
+            backlog=BACKLOG,  # it listens once more, with its own
             # The application ends what is late before this does.
             timeout_graceful_shutdown=int(limits.stop_time) + 2,
             # Whole seconds are asked for, but call_later takes any.
@@ -189,32 +189,3 @@ def _cut(server: Server, listener: socket.socket) -> None:
     for connection in list(server.server_state.connections):
         with suppress(Exception):  # it may be half made
             connection.transport.abort()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    # An empty name means every address, which nobody should get by an empty variable.
-    if not host:
-        raise UsageError(
-            "found an empty host to listen on, expected an address",
-            fix="name 127.0.0.1, or 0.0.0.0 for every address",
-        )
-    if not 0 <= port <= 65535:
-        raise UsageError(
-            f"found the port {port}, expected 0 to 65535", fix="name 0 for a free one"
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as exc:
-        raise Refused(
-            f"cannot listen there: {_reason(exc)}",
-            where=f"{bracket(host)}:{port}",
-            fix="name an address of this host, and a free port, or 0 for any",
-            delivered=False,
-        ) from exc
-
-
-def _reason(exc: OSError) -> str:
-    # What was tried is added to the text of some; an unknown name has no number.
-    number = exc.errno or 0
-    return os.strerror(number) if number > 0 else str(exc.strerror or exc)
