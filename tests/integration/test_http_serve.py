@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 
@@ -686,6 +687,39 @@ def test_a_body_behind_another_request_is_no_head(transport, kind):
         "host",
         how.split(b":")[0].decode(),
     ]
+
+
+def test_a_body_behind_other_requests_is_read_when_it_is_its_turn(transport):
+    """Before, it is in nobody's count: neither of its sender's memory nor of all."""
+    inside, go, seen = threading.Semaphore(0), threading.Semaphore(0), []
+
+    async def handler(request):
+        seen.append(len(request.message.body))
+        if request.message.target == "/slow":
+            inside.release()
+            await asyncio.to_thread(go.acquire, timeout=10)
+        return Message()
+
+    body = bytes(8_000_000)
+    slow = head("Content-Length: 0", first="GET /slow HTTP/1.1") * 8
+    with running(transport, of_bob(handler)) as server, connected(server.url) as line:
+        large = slow + head(f"Content-Length: {len(body)}") + body
+        sending = threading.Thread(target=line.sendall, args=(large,))
+        tracemalloc.start()
+        try:
+            sending.start()
+            for _ in range(8):
+                assert inside.acquire(timeout=10)
+                for _ in range(5):  # it reads for all connections by turns
+                    talk(server.url, head("Content-Length: 0"))
+                held, _ = tracemalloc.get_traced_memory()
+                assert held < 1_500_000
+                go.release()
+        finally:
+            tracemalloc.stop()
+            go.release(8)
+            sending.join(10)
+        _settled(lambda: seen.count(len(body)) == 1)
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one piece", "two pieces"])

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from btplug.network import sender_of
 from btplug.serving import Limits
 
-from .joined import Joined
+from .joined import Flow, Joined
 from .shelf import affordable
 
 # Said where there is no request yet that the application could answer.
@@ -51,6 +51,7 @@ class Guarded(HttpToolsProtocol):
     most: ClassVar[int]
     open: ClassVar[dict[str, int]]
     slow: ClassVar[set[Guarded]]
+    flow: Flow
     quiet: ClassVar[logging.Logger] = logging.getLogger("btplug.http.peers")
 
     def __init__(self, *args: Any, **keywords: Any) -> None:  # as uvicorn has them
@@ -69,11 +70,14 @@ class Guarded(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        if cycle is self.cycle:
+            self.flow.held = False
         super()._start_asgi_task(cycle, app)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
         joined = Joined(transport, self.loop)
         super().connection_made(joined)  # type: ignore[arg-type]  # it acts like one
+        self.flow = Flow(joined)  # type: ignore[arg-type]  # as above
         # asyncio does so only where a socket was made with a protocol number, and a
         # reply is two writes: each would wait 40 ms for the peer's acknowledgement.
         if (line := transport.get_extra_info("socket")) is not None:
@@ -162,6 +166,8 @@ class Guarded(HttpToolsProtocol):
             cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]  # as said
             if len(cycle.body) > _AHEAD:
                 self.flow.pause_reading()
+                # All that are answered before would read on: it is not theirs.
+                self.flow.held = cycle is not self._running
             cycle.message_event.set()
 
     def on_response_complete(self) -> None:

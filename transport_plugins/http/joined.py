@@ -1,8 +1,10 @@
-"""What the server writes, in as few pieces as it can."""
+"""What lies between uvicorn and a transport: when is written, and when read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.flow_control import FlowControl
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Transport
@@ -47,3 +49,19 @@ class Joined:
         # Twice where it is large: joining copies it.
         for data in held if sum(map(len, held)) > _LARGE else (b"".join(held),):
             self._transport.write(data)
+
+
+class Flow(FlowControl):
+    """uvicorn's, without what reads on for a request that is not answered yet.
+
+    Attributes:
+        held: So much of a body is there that the rest waits for its turn.
+    """
+
+    held = False
+
+    def resume_reading(self) -> None:
+        """Read on, where somebody wants it."""
+        if self.read_paused and not self.held:
+            self.read_paused = False
+            self._transport.resume_reading()
