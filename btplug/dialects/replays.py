@@ -77,6 +77,18 @@ class Replays:
         """
         self._began = self._began or now_ns
 
+    def behind(self, now_ns: int) -> float:
+        """Return by how many seconds a clock has to go on until new nonces are taken.
+
+        More than 0.0 where it went back: since the start, or so far that what is new
+        cannot be told from what is forgotten.
+
+        Args:
+            now_ns: Unix time in nanoseconds.
+        """
+        first = max(self._began, self._start * SECOND)
+        return max(0.0, (first - now_ns) / SECOND)
+
     def add(self, hotkey: str, nonce: int, now_ns: int) -> None:
         """Remember *nonce*, only after its signature was verified.
 

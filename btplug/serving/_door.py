@@ -57,6 +57,7 @@ class Door:
         _check("allow", allow)
         _check("deny", deny)
         self._allow, self._deny, self._logger = allow, deny, logger
+        self._told = False  # that the clock went back
         if not self.spoken:
             raise ConfigError(
                 "found no dialect to serve, expected one at least",
@@ -102,9 +103,26 @@ class Door:
         try:
             found = dialect.incoming(request, now_ns)
         except _REFUSED as exc:
+            self._check_clock(dialect, now_ns)
             raise self._refusal(exc, request) from exc
         self._check_allowed(found.hotkey)
         return found
+
+    def _check_clock(self, dialect: Dialect, now_ns: int) -> None:
+        """Refuse for now, where it is my clock that is to blame."""
+        replays = getattr(dialect, "replays", None)
+        seconds = replays.behind(now_ns) if isinstance(replays, Replays) else 0.0
+        if not seconds:
+            return
+        if not self._told:
+            self._told = True
+            self._logger.warning(
+                "the clock went back %.1f s: what was accepted before cannot be told "
+                "from what is new, so signed requests are answered 503; restart the "
+                "server, or wait",
+                seconds,
+            )
+        raise Refusal(503, 1.0)
 
     def _check_allowed(self, hotkey: str | None) -> None:
         if self._allow is not None and (hotkey is None or hotkey not in self._allow):

@@ -72,6 +72,27 @@ def test_what_was_signed_before_the_server_started_may_have_been_accepted(name):
     assert status(app, **signed(name, b'{"text": "hi"}')) == 200
 
 
+@pytest.mark.parametrize("kind", [BtAuth1, V10])
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_a_clock_that_went_back_is_503_and_said_once(kind, when, caplog):
+    """Nobody would learn why all of them are refused: they have done nothing wrong."""
+    memory, ahead = Replays(), time.time_ns() + 3600 * 10**9
+    if when == "at the start":
+        memory.begin(ahead)
+    else:
+        memory.add(ALICE.hotkey, ahead, ahead)
+    app = application(echo, dialects=[kind(ME, replays=memory), NoProof()])
+
+    found = [asyncio.run(ask(app, **signed(kind.name, b"{}"))) for _ in range(3)]
+
+    assert [one.status for one in found] == [503] * 3
+    assert found[0].headers["retry-after"] == "1"
+    (record,) = caplog.records
+    assert "the clock went back 3" in record.message
+    assert "restart" in record.message
+    assert status(app) == 200  # nothing proves that it is new
+
+
 def test_a_message_is_a_reply_of_200_with_its_type():
     async def handler(request):
         return Message(body=b"x", media_type="text/plain", headers=(("a", "b"),))
