@@ -25,6 +25,7 @@ from btplug.serving._requests import (
     with_body,
 )
 from btplug.serving._uploads import Uploads
+from btplug.serving._visit import Visit
 from btplug.serving._work import Work
 from btplug.values import new_request
 
@@ -191,7 +192,7 @@ class Application:
         now_ns = time.time_ns()
         task = cast("asyncio.Task[object]", asyncio.current_task())
         self._tasks.add(task)
-        visit = _Visit(sender_of((scope.get("client") or ("",))[0]))
+        visit = Visit(sender_of((scope.get("client") or ("",))[0]))
         try:
             try:
                 start, body = await self._answer(scope, receive, visit, now_ns)
@@ -218,7 +219,7 @@ class Application:
                 self._addresses.leave(visit.address)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, visit: _Visit, now_ns: int
+        self, scope: Scope, receive: Receive, visit: Visit, now_ns: int
     ) -> tuple[Event, bytes]:
         """Return the reply to a request that passed every check.
 
@@ -254,12 +255,14 @@ class Application:
             return start_of(dialect.reply(request, reply), scope["method"])
         except (Refusal, Gone):
             raise
-        # An exit that a handler raises ends its own request only.
-        except (Exception, SystemExit, KeyboardInterrupt) as exc:
+        # An exit that a handler raises ends its own request only; so does a cancel.
+        except BaseException as exc:
+            if visit.ended_by(exc, stopping=self._stopping):
+                raise
             self._logger.error("a request of %s failed", head.address, exc_info=exc)
             raise Refusal(500) from exc
 
-    async def _worked(self, request: Request, receive: Receive, visit: _Visit) -> Reply:
+    async def _worked(self, request: Request, receive: Receive, visit: Visit) -> Reply:
         """Return the handler's answer; cancelled when nobody waits for it any more."""
         task = cast("asyncio.Task[object]", asyncio.current_task())
         watchers: list[asyncio.Task[None]] = []
@@ -280,16 +283,6 @@ class Application:
         finally:
             for watcher in watchers:
                 watcher.cancel()
-
-
-class _Visit:
-    """What a request holds, until it is over."""
-
-    __slots__ = ("address", "gone", "hotkey", "read", "sender", "size")
-
-    def __init__(self, sender: str) -> None:
-        self.sender, self.address, self.hotkey = sender, "", ""
-        self.read, self.gone, self.size = False, False, 0
 
 
 def _check(wait: float) -> None:

@@ -663,6 +663,10 @@ def test_a_place_is_not_lost_when_who_waits_is_cancelled():
 # -- Handlers
 
 
+class Odd(BaseException):
+    """What derives from no Exception, as exits of some libraries do."""
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize(
     "fault",
@@ -673,6 +677,9 @@ def test_a_place_is_not_lost_when_who_waits_is_cancelled():
         KeyboardInterrupt(),
         TimeoutError("own"),
         asyncio.CancelledError(),
+        GeneratorExit(),
+        Odd("precious"),
+        BaseExceptionGroup("precious", [Odd("precious")]),
     ],
     ids=repr,
 )
@@ -742,13 +749,13 @@ def test_a_body_of_other_bytes_is_sent_as_it_was():
 
 
 def test_a_failing_priority_or_allow_list_is_500():
-    class Odd:
+    class Failing:
         def __contains__(self, hotkey):
             raise KeyError(hotkey)
 
     assert status(open_app(echo, priority=lambda r: 1 / 0)) == 500
     assert status(open_app(echo, priority=lambda r: float("nan"))) == 500
-    app = open_app(echo, "btauth/1", allow=Odd())
+    app = open_app(echo, "btauth/1", allow=Failing())
     assert status(app, **signed("btauth/1", b"")) == 500
 
 
@@ -791,6 +798,39 @@ async def until_later(condition):
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+def test_a_handler_that_cancels_its_own_request_is_500(caplog):
+    async def handler(request):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    app = open_app(handler)
+    answer = asyncio.run(ask(app))
+
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
+    (record,) = caplog.records
+    assert record.message == "a request of 192.0.2.1:4711 failed"
+    assert app._work._turns._free == 64
+
+
+def test_a_request_that_is_thrown_away_is_nobody_s_fault(caplog):
+    """Its loop has ended: no reply can be sent, and nothing failed."""
+
+    async def never(request):
+        await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    call = Call()
+    running = open_app(never)(call.scope, call._receive, call._send)
+    task = loop.create_task(running)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    task._log_destroy_pending = False
+    running.close()
+
+    assert (call._sent, caplog.records) == ([], [])
 
 
 def test_a_handler_nobody_waits_for_any_more_is_cancelled(monkeypatch):
