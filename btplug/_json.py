@@ -18,6 +18,7 @@ DEPTH = 128
 # An empty list of three bytes takes a hundred as an object, a mapping two hundred.
 _ROOM = 32  # bytes of the limit for each of them
 _FEW = 256 * 1024  # of them, whatever the limit is
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _STEP = 1024 * 1024  # bytes that are counted between two looks at the sum
 
 
@@ -31,6 +32,7 @@ def loads(
     limit: int = 8 * 1024 * 1024,
     depth: int = DEPTH,
     strict: bool = False,
+    digits: int | None = None,
 ) -> object:
     """Return what JSON in UTF-8 says; what two readers could take apart is refused.
 
@@ -40,10 +42,11 @@ def loads(
         depth: Levels of lists and mappings it may have.
         strict: It is from anybody: refuse half a surrogate pair, and more than one
             list or mapping for each 32 bytes of *limit*, if over 262,144.
+        digits: An integer may have; None: as many as Python reads, 4,300.
 
     Raises:
         BadJSON: It has NaN, an infinity (1e999 is one), a repeated key, an integer
-            of more than 4,300 digits, too many levels or bytes, or is none at all.
+            of more *digits*, too many levels or bytes, or is none at all.
 
     Source: RFC 8259; RFC 7493, section 2, for repeated keys and surrogates.
     """
@@ -54,10 +57,12 @@ def loads(
         most = max(_FEW, limit // _ROOM)
         if strict and _opens_more(text, most):
             raise BadJSON(f"at most {most:,} lists and mappings in {limit:,} bytes")
-        value = _decoder().decode(text)
+        # The decoder that counts them is slower, and so many in a row are rare.
+        counted = digits and b"0" * (digits + 1) in bytes(data).translate(_DIGITS)
+        value = _decoder(digits if counted else None).decode(text)
     except RecursionError as exc:
         raise BadJSON("nested too deep") from exc
-    # ValueError: also bad UTF-8, and integers of more than 4,300 digits.
+    # ValueError: also bad UTF-8, and integers of too many digits.
     except ValueError as exc:
         raise BadJSON(str(exc)) from exc
     # Counting is much cheaper than walking, and mostly enough.
@@ -105,12 +110,20 @@ def crowded(data: bytes, most: int) -> bool:
 
 # Made once: `json.loads` and `json.dumps` make one for every call.
 @cache
-def _decoder() -> JSONDecoder:
+def _decoder(digits: int | None = None) -> JSONDecoder:
     from json import JSONDecoder
 
+    def read(text: str) -> int:
+        if digits and (found := len(text.lstrip("-"))) > digits:
+            raise ValueError(
+                f"an integer of {found:,} digits, expected at most {digits}"
+            )
+        return int(text)
+
     return JSONDecoder(
-        parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique
-    )
+        parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique,
+        parse_int=read if digits else None,
+    )  # fmt: skip
 
 
 @cache

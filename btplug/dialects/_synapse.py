@@ -24,6 +24,8 @@ OWN = frozenset(
         "computed_body_hash",
     )
 )  # fmt: skip
+# A number of 256 bits has 78. Reading and writing takes the square of their number.
+_DIGITS = 80
 _RAISE = "send less at a time, or raise the option max_items of v10 where it is read"
 
 
@@ -87,7 +89,7 @@ class Synapses:
         """
         if crowded(body, self._most):
             raise NotAllowed(self._crowd(body), where=where, fix=_RAISE)
-        return read(body, where)
+        return read(body, where, digits=_DIGITS)
 
     def read_reply(self, reply: Reply, where: str) -> object:
         """Return what the body of *reply* says.
@@ -98,7 +100,16 @@ class Synapses:
         if crowded(reply.body, self._most):
             raise BadReply(self._crowd(reply.body), where=where, fix=_RAISE)
         # So much that *max_items* is the limit for lists: one for 32 bytes is allowed.
-        return reply.json(limit=max(len(reply.body), 32 * self._most))
+        limit = max(len(reply.body), 32 * self._most)
+        try:
+            return loads(reply.body, limit=limit, strict=True, digits=_DIGITS)
+        except BadJSON as exc:
+            raise BadReply(
+                f"found a body of {len(reply.body):,} bytes that begins with "
+                f"{reply.body[:80]!r}, expected JSON ({exc})",
+                where=where,
+                fix="report it to the owner of the peer",
+            ) from exc
 
     def _crowd(self, body: bytes) -> str:
         return (
@@ -112,14 +123,17 @@ def empty(value: object) -> str:
     return b64encode(encode(type(value)())).decode()
 
 
-def read(body: bytes, where: str) -> dict[str, object]:
+def read(body: bytes, where: str, digits: int | None = None) -> dict[str, object]:
     """Return the fields of a body.
+
+    Args:
+        digits: That an integer of others may have; None: it is our own.
 
     Raises:
         NotAllowed: It is no JSON object.
     """
     try:
-        value = loads(body, limit=len(body))
+        value = loads(body, limit=len(body), digits=digits)
     except BadJSON as exc:
         raise _no_object(f"a body of {len(body):,} bytes ({exc})", where) from exc
     if not isinstance(value, dict):

@@ -483,6 +483,26 @@ def test_a_body_with_too_much_in_it_is_refused_before_it_is_decoded(sign):
     assert "max_items" in (error.fix or "")
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_body_with_a_long_integer_is_refused(sign):
+    """One of 4,000 digits takes as long to read as a hundred of forty."""
+    long = sign.encode() + b"9" * 81
+    said = refusal(signed(b'{"a":[1,' + long + b"]}"), error=NotAllowed).what
+
+    assert "(an integer of 81 digits, expected at most 80)" in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"9" * 80, b"-" + b"9" * 80, b'"' + b"9" * 5000 + b'"', b"0." + b"9" * 90],
+    ids=["80 digits", "80 and a sign", "text", "a fraction"],
+)
+def test_digits_are_counted_in_integers_only(value):
+    request = signed(b'{"a":[1,' + value + b"]}", "Open")
+
+    assert make().incoming(request, NOW).hotkey
+
+
 def test_a_body_with_as_much_in_it_as_is_allowed_is_taken():
     request = signed(
         b'{"a":[' + b"1," * 97 + b'1,"[,"]}', "Open"
@@ -684,6 +704,15 @@ def test_an_answer_with_too_much_in_it_is_refused_before_it_is_decoded(code, nam
         )
 
     assert "max_items" in (caught.value.fix or "")
+    assert caught.value.where == PEER.url
+
+
+def test_an_answer_with_a_long_integer_is_refused():
+    reply = replied(b'{"prompt":1,"a":' + b"9" * 81 + b"}", None)
+
+    with pytest.raises(BadReply, match="an integer of 81 digits") as caught:
+        make(ALICE).answer(PEER, message(name="Echo"), reply)
+
     assert caught.value.where == PEER.url
 
 
