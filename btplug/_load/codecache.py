@@ -44,7 +44,8 @@ class CodeCache:
 
     Attributes:
         pinned: The bytes.
-        codes: Path to compiled code, as marshal writes it.
+        codes: Path to compiled code, as marshal writes it; empty bytes where what
+            was to be compiled ahead cannot be.
         manifest: What was kept of it with the code, as plain values.
     """
 
@@ -117,18 +118,26 @@ class CodeCache:
     def compile_ahead(self) -> None:
         """Compile what is of ordinary size, before a child that cannot write the cache.
 
-        Source can take a thousand times its size to compile: what is longer, the child
-        compiles itself when it imports it, within its own limits.
+        Source can take a thousand times its size to compile, and more: what is longer,
+        or takes too much, the child compiles itself when it imports it, within its own
+        limits.
         """
-        left = _MOST_AHEAD
+        left, paths = _MOST_AHEAD, []
         for path, source in self.pinned.files.items():
             if not path.endswith(".py") or path in self.codes:
                 continue
             if len(source) <= min(left, _LONGEST_AHEAD):
                 left -= len(source)
-                # A file that nothing imports may hold anything.
-                with suppress(Exception):
-                    self.code(path)
+                paths.append(path)
+        if not paths:
+            return
+        from btplug._load.ahead import compiled
+
+        place, files = self.pinned.place, self.pinned.files
+        codes = compiled([(place(path), files[path]) for path in paths])
+        # Fewer codes than paths where a limit was reached.
+        self.codes.update(zip(paths, codes, strict=False))
+        self._fresh |= bool(codes)
 
     def keep(self, manifest: tuple[Any, ...] | None = None) -> None:
         """Write what is new; that it cannot be written is normal."""

@@ -2,13 +2,17 @@
 
 import os
 import random
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from operating import COMMAND, accept
+from stage import aside
 
 from btplug._folders import folders
 from btplug._installed import Spot
@@ -458,6 +462,43 @@ def test_compiled_modules_are_pinned_for_their_system(btplug, site):
 
 # -- compiled ahead of a confined child
 
+
+def nested(depth):
+    """Return a few lines whose last ones are compiled 2 ** depth times."""
+    lines = []
+    for level in range(depth):
+        lines += [" " * level + "try:", " " * level + " 0", " " * level + "finally:"]
+    return "\n".join([*lines, " " * depth + "x = y", ""])
+
+
+def compiled_ahead(folder, interrupted=0):
+    """Return what it is to compile a plugin, in a process with one thread."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def work():
+        code = CodeCache(None, pin_accountable(spot_of(folder)))
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, interrupted)
+        began, heard = time.monotonic(), False
+        try:
+            code.compile_ahead()
+        except KeyboardInterrupt:
+            heard = True
+        seconds = time.monotonic() - began
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        return {
+            "codes": {path: len(data) for path, data in code.codes.items()},
+            "interrupted": heard,
+            "seconds": seconds,
+            "megabytes": most,
+            "children": open(f"/proc/self/task/{os.getpid()}/children").read(),
+        }
+
+    return aside(os.geteuid(), work)
+
+
 DEEP = {
     "minus": "x = " + "-" * 100_000 + "1",
     "elif": "if 1: pass\n" + "elif 1: pass\n" * 9000,
@@ -483,13 +524,63 @@ def test_what_takes_much_memory_to_compile_is_not_compiled_ahead(make_plugin, ho
     usual = "USUAL = [\n" + row * (250 * 1024 // len(row)) + "]\n"
     files = {"long.py": long, **{f"usual{n}.py": usual for n in range(9)}}
     folder = make_plugin("it", where=home / "cli_plugins", files=files)
-    code = CodeCache(None, pin_accountable(spot_of(folder)))
 
-    code.compile_ahead()
+    codes = compiled_ahead(folder)["codes"]
 
-    assert "plugin.py" in code.codes
-    assert "long.py" not in code.codes
-    assert sum(name.startswith("usual") for name in code.codes) == 8
+    assert codes["plugin.py"]
+    assert "long.py" not in codes
+    assert sum(name.startswith("usual") for name in codes) == 8
+
+
+def test_a_file_that_takes_a_gigabyte_to_compile_takes_none_of_the_host(
+    make_plugin, home, btplug
+):
+    files = {"bomb.py": nested(19), "zoo.py": ""}
+    folder = make_plugin("it", where=home / "cli_plugins", files=files)
+
+    found = compiled_ahead(folder)
+
+    assert found["megabytes"] < 200
+    assert {*found["codes"]} >= {"plugin.py"}
+    assert not found["codes"].get("bomb.py")
+    accept(btplug, "it")
+    done = btplug("run", "it")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_code_that_is_longer_than_any_is_not_taken(make_plugin, home):
+    long = "".join(f"x=b'{n:06}'*600\n" for n in range(10_000))
+    folder = make_plugin("it", where=home / "cli_plugins", files={"long.py": long})
+
+    assert "long.py" not in compiled_ahead(folder)["codes"]
+
+
+def test_a_signal_is_heard_while_a_file_is_compiled(make_plugin, home):
+    slow = 'f"' + "{0}" * 80_000 + '"\n'
+    folder = make_plugin("it", where=home / "cli_plugins", files={"slow.py": slow})
+
+    found = compiled_ahead(folder, interrupted=0.1)
+
+    assert found["interrupted"]
+    assert found["seconds"] < 2
+    assert found["children"] == ""
+
+
+def test_what_cannot_be_compiled_is_tried_once(make_plugin, home):
+    folder = make_plugin("it", where=home / "cli_plugins", files={"other.py": "("})
+
+    assert compiled_ahead(folder)["codes"]["other.py"] == 0
+
+
+def test_a_warning_of_the_compiler_steers_no_terminal(btplug, make_plugin, home):
+    code = GOOD + "x = 1 is 1  # \x1b]0;EVIL\x07\n"
+    files = {"words.py": "WORD = 'good'\n"}
+    make_plugin("it", code, where=home / "cli_plugins", files=files)
+    accept(btplug, "it")
+
+    done = btplug("run", "it")
+
+    assert (done.stdout, done.stderr) == ("good\n", "")
 
 
 def test_what_is_not_compiled_ahead_is_imported_all_the_same(btplug, make_plugin, home):

@@ -19,7 +19,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"_jobs", "_threads"},
     {"_yaml", "logs", "network", "_folders", "_loop", "_trust.blocktext"},
     {"_trust.hashes", "_trust.owners"},
-    {"_json", "_load.pinned"},
+    {"_json", "_load.pinned", "_load.ahead"},
     {"_load.codecache"},
     {"_load.modules"},
     {"config", "message"},
