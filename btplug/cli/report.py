@@ -34,7 +34,8 @@ def fail(error: BtplugError, *, json: bool) -> None:
     if os.environ.get("BTPLUG_DEBUG"):
         import traceback
 
-        say("".join(traceback.format_exception(error)).rstrip())
+        trace = "".join(traceback.format_exception(error)).rstrip()
+        say(escape(trace, keep="\n\t"))
     if json:
         say(_object(error, error.exit_code))
     else:

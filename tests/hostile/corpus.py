@@ -181,10 +181,11 @@ class Corpus:
             process.kill()
         return Done(process.returncode, out, errors.decode(), remains(process.pid))
 
-    def on_terminal(self, *words, timeout=90):
+    def on_terminal(self, *words, timeout=90, mode="S"):
         """Run it on a terminal of its own; return its exit code and what it showed."""
         fd, other = pty.openpty()
-        process = self.start(*words, stdin=other, stdout=other, stderr=other)
+        streams = {"stdin": other, "stdout": other, "stderr": other}
+        process = self.start(*words, mode=mode, **streams)
         os.close(other)
         seen, until = b"", time.monotonic() + timeout
         while time.monotonic() < until:

@@ -101,6 +101,17 @@ def test_it_steers_no_terminal(case, corpus):
     assert done.left == []
 
 
+@pytest.mark.parametrize("mode", "SI")
+def test_its_traceback_steers_no_terminal(mode, corpus):
+    corpus.env["BTPLUG_DEBUG"] = "1"
+
+    done = corpus.on_terminal("run", "p18-escapes-in-errors", mode=mode)
+
+    assert b"Traceback (most recent call last):\r\n" in done.out
+    assert b"EVIL" in done.out
+    assert not [raw for raw in ESCAPES if raw in done.out]
+
+
 @pytest.mark.parametrize("words", [["--help"], ["-h"], []])
 def test_its_help_steers_no_terminal_either(words, corpus):
     done = corpus.on_terminal("run", "p18-escapes-in-help", *words)
