@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 NEWEST = 7
 
 _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
-_MAKE_CHAR, _MAKE_BLOCK, _MAKE_SYM = 1 << 6, 1 << 11, 1 << 12
+_MAKE_CHAR, _MAKE_SOCK, _MAKE_FIFO = 1 << 6, 1 << 9, 1 << 10
+_MAKE_BLOCK, _MAKE_SYM = 1 << 11, 1 << 12
 _EXECUTE, _REFER, _TRUNCATE, _IOCTL_DEV = 1, 1 << 13, 1 << 14, 1 << 15
 _FIRST = (1 << 13) - 1  # all rights of version 1
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
@@ -65,8 +66,9 @@ def restrict(
         known: A version of the kernel's interface, 1 or more.
         usual: To read, over links too: files, and folders with all they hold.
         read: The same, resolved; one that leads over a link by now is left out.
-        write: As *read*; read as well, but no device or link can be made in them.
-        own: A folder to write where links can be made, too.
+        write: As *read*; read as well, but nothing can be made in them but files and
+            folders.
+        own: A folder to write where links, pipes and sockets can be made, too.
 
     Raises:
         OSError: The kernel refused.
@@ -81,9 +83,11 @@ def restrict(
             _allow(system, ruleset, path, reading, resolved=True)
         kept = rights & ~(_EXECUTE | _MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV)
         _allow(system, ruleset, own, kept)
+        # What a link leads to would be lent to a later run, and whoever opens a pipe
+        # for the file that it was waits for ever.
+        kept &= ~(_MAKE_SYM | _MAKE_FIFO | _MAKE_SOCK)
         for path in write:
-            # What a link leads to would be lent to a later run.
-            _allow(system, ruleset, path, kept & ~_MAKE_SYM, resolved=True)
+            _allow(system, ruleset, path, kept, resolved=True)
         system.call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)

@@ -455,6 +455,31 @@ def link_a_link_into_a_written_folder(e):
     os.link(link, os.path.join(e.written, "linked"), follow_symlinks=False)
 
 
+@attempt(CHANGING, expect="EACCES")
+def leave_a_pipe_in_a_written_folder(e):
+    """Who opens it for the file that it was waits for ever."""
+    os.mkfifo(os.path.join(e.written, "pipe"))
+
+
+@attempt(CHANGING, expect="EACCES")
+def leave_a_socket_in_a_written_folder(e):
+    os.mknod(os.path.join(e.written, "socket"), 0o140600)
+
+
+@attempt(CHANGING, expect="EACCES EXDEV")
+def move_a_pipe_into_a_written_folder(e):
+    pipe = os.path.join(e.tmp, "pipe-to-move")
+    os.mkfifo(pipe)
+    os.rename(pipe, os.path.join(e.written, "moved-pipe"))
+
+
+@attempt(CHANGING, expect="EACCES EXDEV")
+def link_a_pipe_into_a_written_folder(e):
+    pipe = os.path.join(e.tmp, "pipe-to-link")
+    os.mkfifo(pipe)
+    os.link(pipe, os.path.join(e.written, "linked-pipe"))
+
+
 @attempt(CHANGING, expect="EACCES EPERM", armed="root")
 def make_a_device(e):
     os.mknod(os.path.join(e.tmp, "device"), 0o20600, os.makedev(1, 3))
@@ -947,6 +972,7 @@ def write_its_own_folder(e):
     if e.version >= 3:  # before, only what is open can be cut
         os.truncate(two / "one", 0)
     os.symlink(two, pathlib.Path(e.tmp) / "three")
+    os.mkfifo(two / "pipe")
     (two / "one").touch()
     (two / "one").touch()
     (two / "one").unlink()
