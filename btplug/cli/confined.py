@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from btplug.cli.lent import Lender, texts
-from btplug.cli.piped import lent_stdin
+from btplug.cli.piped import flags_at_stake, lent_stdin
 from btplug.cli.record import place_of
 from btplug.errors import BtplugError, Unconfinable, Unsupported
 
@@ -116,6 +116,7 @@ def start(host: Host, admitted: Admitted, words: list[str]) -> None:
     try:
         # Until somebody owns it, a signal would leave its folder behind.
         with _signals_held(), lent_stdin() as stdin:
+            host.stdin_flags = flags_at_stake(stdin)
             host.child = sandbox.start(
                 f"{_MAIN}:main",
                 read=[*map(os.path.realpath, admitted.code.pinned.own), *named, *read],

@@ -67,6 +67,7 @@ class Host:
         self.reached: list[str] = []
         self.told_project = False
         self.child: Child | None = None  # of a plugin that is confined
+        self.stdin_flags: int | None = None  # that it could change
         self.made: list[Made] = []  # files for it to write
         self._found: dict[str, Manifest] = {}
         self._unknown: dict[str, tuple[tuple[str, ...], Observation]] = {}
@@ -251,6 +252,10 @@ class Host:
         """End the child, if there is one; again where a signal broke in."""
         if self.child is not None:
             self.child.end()
+        if self.stdin_flags is not None:
+            from btplug.cli.piped import give_back
+
+            give_back(self.stdin_flags)
         while self.made:
             self.made.pop().remove_unopened()
 

@@ -17,18 +17,51 @@ if TYPE_CHECKING:
 @contextmanager
 def lent_stdin() -> Iterator[int | None]:
     """Give a descriptor to read from; None where there is nothing, or a terminal."""
-    own: int | None = None
+    found = _readable()
+    own = None if found is None else _opened_again()
     try:
-        found = _readable()
-        if found is not None and stat.S_ISREG(os.fstat(found).st_mode):
-            # Its place in the file is its own: moved, a shell would go on elsewhere.
-            with suppress(OSError):  # it was opened by somebody who may do more
-                own = os.open("/proc/self/fd/0", os.O_RDONLY | os.O_CLOEXEC)
-                os.lseek(own, os.lseek(0, 0, os.SEEK_CUR), os.SEEK_SET)
         yield found if own is None else own
     finally:
         if own is not None:
             os.close(own)
+
+
+def _opened_again() -> int | None:
+    """Open it once more: its place in a file and its flags are the plugin's own.
+
+    Moved, a shell would go on elsewhere; set not to block, it would not go on.
+    """
+    mode = os.fstat(0).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        with suppress(OSError):  # it was opened by somebody who may do more
+            # A pipe with a name waits for somebody who writes.
+            own = os.open("/proc/self/fd/0", flags | os.O_NONBLOCK)
+            os.set_blocking(own, True)
+            if stat.S_ISREG(mode):
+                os.lseek(own, os.lseek(0, 0, os.SEEK_CUR), os.SEEK_SET)
+            return own
+    return None
+
+
+def flags_at_stake(lent: int | None) -> int | None:
+    """Return the flags of standard input where a plugin gets that very one.
+
+    A device is not opened again, and a pipe of another user cannot be.
+    """
+    if lent != 0:
+        return None
+    import fcntl
+
+    return fcntl.fcntl(0, fcntl.F_GETFL)
+
+
+def give_back(flags: int) -> None:
+    """Set the flags of standard input as they were."""
+    import fcntl
+
+    with suppress(OSError):  # closed meanwhile
+        fcntl.fcntl(0, fcntl.F_SETFL, flags)
 
 
 def _readable() -> int | None:

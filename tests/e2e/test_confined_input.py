@@ -1,5 +1,7 @@
 """Standard input that a confined plugin shares with a shell: it reads, no more."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -63,3 +65,47 @@ def test_a_plugin_takes_no_row_from_a_loop_over_a_file(it, shell, tmp_path):
     done = shell(f"while read row; do echo $row; {RUN} > said; done < rows")
 
     assert done.stdout == "one\ntwo\n"
+
+
+SET = """
+os.set_blocking(0, False)
+return "set"
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "named", "device"])
+def test_a_plugin_does_not_end_a_loop_over_a_pipe(kind, it, btplug, tmp_path):
+    """What reads on would be told that nothing is there, where it is to wait."""
+    it(SET)
+    if kind == "device":  # it is not opened again, nor is a pipe of another user
+        read, write = os.open("/dev/zero", os.O_RDONLY), -1
+    elif kind == "named":
+        os.mkfifo(tmp_path / "named")
+        write = os.open(tmp_path / "named", os.O_RDWR)
+        read = os.open(tmp_path / "named", os.O_RDONLY)
+    else:
+        read, write = os.pipe()
+    words = [btplug.script, "--plugin-dir", "there", "run", "it"]
+
+    done = subprocess.run(
+        words, stdin=read, capture_output=True, text=True, cwd=tmp_path, timeout=30
+    )
+
+    assert (done.stdout, done.stderr) == ("set\n", "")
+    assert os.get_blocking(read)
+    for fd in {read, write} - {-1}:
+        os.close(fd)
+
+
+def test_a_named_pipe_that_nobody_writes_to_keeps_no_run_waiting(it, btplug, tmp_path):
+    it(READ)
+    os.mkfifo(tmp_path / "named")
+    read = os.open(tmp_path / "named", os.O_RDONLY | os.O_NONBLOCK)
+    words = [btplug.script, "--plugin-dir", "there", "run", "it"]
+
+    done = subprocess.run(
+        words, stdin=read, capture_output=True, text=True, cwd=tmp_path, timeout=30
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    os.close(read)
