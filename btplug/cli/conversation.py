@@ -18,7 +18,7 @@ import click
 from btplug._confine.frames import BadFrame, Frame, Kind
 from btplug._json import BadJSON, dumps, loads
 from btplug.cli.drawing import Drawing, text_of
-from btplug.cli.report import say, warn
+from btplug.cli.report import Shown, say, warn
 from btplug.cli.stream import is_stuck
 from btplug.errors import (
     BtplugError,
@@ -223,13 +223,15 @@ class Conversation:
         if told.get("give_back"):
             if not self._host.json:
                 self._host.stream.give_back()
+        elif self._ending and is_stuck(sys.stderr):
+            return
         elif "warning" in told:
             warn(self._error(told["warning"]), json=self._host.json_errors)
         elif isinstance(told.get("level"), int):
             context = self._host.context
             assert context is not None
             logger = context.bound(self._manifest.name).logger
-            logger.log(told["level"], "%s", text_of(told, "message"))
+            logger.log(told["level"], "%s", self._text(told, "message", _PIECE // 2))
 
     # -- how it ended
 
@@ -251,33 +253,26 @@ class Conversation:
         if "defect" in told:
             raise RuntimeError(f"in the confined process: {text_of(told, 'defect')}")
         if "shown" in told and not self._host.json_errors:
-            raise _Shown(text_of(told, "shown"), told.get("code"))
+            raise Shown(text_of(told, "shown"), told.get("code"))
         raise self._error(told)
 
     def _error(self, told: object) -> BtplugError:
         found = told if isinstance(told, dict) else {}
         code = found.get("code")
         return _ERRORS.get(code if isinstance(code, int) else 1, PluginFailed)(
-            text_of(found, "what") or f"{self._manifest.name} failed",
-            where=text_of(found, "where") or None,
-            fix=text_of(found, "fix") or None,
+            self._text(found, "what") or f"{self._manifest.name} failed",
+            where=self._text(found, "where") or None,
+            fix=self._text(found, "fix") or None,
             plugin=self._manifest.name,
         )
 
-
-class _Shown(click.ClickException):
-    """What the plugin's parser said, usage and all."""
-
-    def __init__(self, text: str, code: object) -> None:
-        super().__init__(text)
-        self._code = 2 if code == 2 else 1
-
-    @property
-    def exit_code(self) -> int:  # type: ignore[override]  # Click has it on the class
-        return self._code
-
-    def show(self, file: Any = None) -> None:
-        print(self.message, file=file)
+    def _text(self, told: dict[str, Any], key: str, most: int = _PIECE // 6) -> str:
+        """Return a text; while a run ends, no more of it than a pipe takes at once."""
+        text = text_of(told, key)
+        while self._ending and len(ascii(text)) > most:
+            part = len(text) // 4
+            text = f"{text[:part]} … {text[-part:]}"
+        return text
 
 
 def _fields(frame: Frame) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -113,6 +114,21 @@ def _show_click(exc: click.ClickException) -> None:
         exc.ctx.color = True  # otherwise Click drops escapes, where we show them
     exc.show(file=shown)
     say(escape(shown.getvalue().rstrip("\n"), keep="\n"))
+
+
+class Shown(click.ClickException):
+    """What the plugin's parser said, usage and all."""
+
+    def __init__(self, text: str, code: object) -> None:
+        super().__init__(text)
+        self._code = 2 if code == 2 else 1
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # Click has it on the class
+        return self._code
+
+    def show(self, file: Any = None) -> None:
+        print(self.message, file=file)
 
 
 def from_click(exc: click.ClickException) -> UsageError:

@@ -280,6 +280,19 @@ def test_a_signal_ends_a_confined_run_whose_reader_has_stopped_reading(words, co
         lines_of_json(lines.rpartition(b"\n")[0])
 
 
+@pytest.mark.parametrize("what", ["log", "warning"])
+@pytest.mark.parametrize("words", [["--json"], []])
+def test_a_signal_ends_a_confined_run_whose_errors_nobody_reads(words, what, corpus):
+    env = {**corpus.env, "BTPLUG_RUN_LIMIT": "60", "BTPLUG_STOP_LIMIT": "1"}
+    line = ("run", *words, "q24-logs-without-end", what)
+    with corpus.start(*line, env=env, preexec_fn=_hear_signals) as process:
+        _wait_until_full(process.stderr)
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(20) == 130
+        assert remains(process.pid) == []
+
+
 @pytest.mark.parametrize("words", [["--json"], []])
 def test_a_reader_that_goes_away_ends_rows_without_end(words, corpus):
     with corpus.start("run", *words, "q21-rows-without-end") as process:
