@@ -42,8 +42,20 @@ class Folders(NamedTuple):
         """Folder with one file for each key that ``config set`` wrote for *owner*."""
         return os.path.join(self.config, "settings", owner)
 
-    def state(self, plugin: str) -> str:
-        """Make and return the folder in which *plugin* keeps what it needs."""
+    def state(self, plugin: str, source: str = "", root: str = "") -> str:
+        """Make and return the folder in which *plugin* keeps what it needs.
+
+        Args:
+            source: Kind of place it was found in. What lies in a project, or was named
+                by ``--plugin-dir``, may be called like another plugin, and what that
+                one keeps is none of its business: its folder is of its place too.
+            root: Its folder there.
+        """
+        if source in ("plugin-dir", "project"):
+            from _blake2 import blake2b
+
+            place = os.fsencode(os.path.realpath(root))
+            plugin = f"{plugin}@{blake2b(place, digest_size=8).hexdigest()}"
         path = os.path.join(self.state_root, plugin)
         make_private(path)
         return path

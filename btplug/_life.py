@@ -188,7 +188,9 @@ class Life(Generic[T]):
             plugin = self.plugin
             if plugin is None:
                 plugin = cast("type[T]", self.cls)()
-            plugin.context = self._context.bound(self.manifest.name)
+            own = self.manifest
+            view = self._context.bound(own.name, source=own.source, root=own.root)
+            plugin.context = view
             config = self.configure()
             call = Call(plugin, config, self.manifest, self._loop)
             call.finish(plugin.initialize(config))

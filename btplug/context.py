@@ -84,7 +84,7 @@ class Context:
         plugin: Name of the plugin that was handed this view, or ``""``.
     """
 
-    __slots__ = ("_shared", "plugin")
+    __slots__ = ("_place", "_shared", "plugin")
 
     def __init__(
         self,
@@ -93,13 +93,19 @@ class Context:
         transports: Transports | None = None,
     ) -> None:
         self._shared = _Shared(settings, screen, transports)
-        self.plugin = ""
+        self.plugin, self._place = "", ("", "")
 
-    def bound(self, plugin: str) -> Context:
-        """Return the same context as *plugin* sees it."""
+    def bound(self, plugin: str, *, source: str = "", root: str = "") -> Context:
+        """Return the same context as *plugin* sees it.
+
+        Args:
+            source: Kind of place it was found in, as its manifest has it.
+            root: Its folder.
+        """
         view = object.__new__(Context)
         view._shared = self._shared
         view.plugin = plugin
+        view._place = source, root
         return view
 
     @property
@@ -149,7 +155,8 @@ class Context:
     def state_dir(self) -> str:
         """The plugin's own folder for what it keeps, made when first asked for."""
         try:
-            return self._shared.settings.home.state(self.plugin or "btplug")
+            home, plugin = self._shared.settings.home, self.plugin or "btplug"
+            return home.state(plugin, *self._place)
         except OSError as exc:
             raise BtplugError(
                 f"the folder for a plugin's state cannot be made ({exc.strerror})",

@@ -164,7 +164,7 @@ def plugin_command(
         help=cleandoc(cls.__doc__ or manifest.summary),
         context_settings={
             "default_map": _defaults(config, declared - hidden),
-            "obj": context.bound(name),
+            "obj": context.bound(name, source=manifest.source, root=manifest.root),
         },
     )
     command.configuration, command.path = [], manifest.path

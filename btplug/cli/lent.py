@@ -56,7 +56,8 @@ class Lender:
         found: list[str] = []
         for text in getattr(self._manifest.permissions, key):
             if text == "state":
-                state = self._home.state(self._manifest.name)
+                plugin = self._manifest
+                state = self._home.state(plugin.name, plugin.source, plugin.root)
                 found.append(os.path.realpath(state))
             elif text == "arguments":
                 found += named

@@ -591,3 +591,32 @@ def test_an_option_that_would_do_nothing_is_refused(btplug, words, what, fix):
     assert len(done.stderr.splitlines()) == (1 if "--json" in words else 2)
     assert what in done.stderr
     assert fix in done.stderr
+
+
+KEEPS = COMMAND.replace(
+    'return "hello"',
+    """
+        import os
+        path = os.path.join(self.context.state_dir, "token")
+        found = open(path).read() if os.path.exists(path) else "nothing"
+        open(path, "w").write("WORD")
+        return f"{found} in {os.path.basename(self.context.state_dir)}"
+""",
+)
+
+
+@pytest.mark.parametrize("flags", [[], ["--in-process"]])
+def test_one_that_is_called_like_a_trusted_one_does_not_get_its_state(
+    flags, btplug, make_plugin, home, tmp_path
+):
+    keeps = {"permissions": "{write: [state]}"}
+    for name, where in (("trusted", home), ("stranger", tmp_path / "there")):
+        code = KEEPS.replace("WORD", name)
+        make_plugin("it", code, where=where / "cli_plugins", **keeps)
+    accept(btplug, "it")
+    stranger = (*flags, "--plugin-dir", "there", "run", "it")
+
+    assert btplug("run", "it").stdout == "nothing in it\n"
+    assert btplug(*stranger).stdout.startswith("nothing in it@")
+    assert btplug(*stranger).stdout.startswith("stranger in it@")
+    assert btplug("run", "it").stdout == "trusted in it\n"

@@ -206,3 +206,18 @@ def test_the_form_of_the_command_that_is_documented_runs_no_module_of_a_clone(pr
         done = subprocess.run(words, capture_output=True, cwd=project, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
     assert marks(project) == []
+
+
+def test_a_clone_does_not_get_the_state_of_what_is_called_like_its_plugin(
+    btplug, make_plugin, tmp_path
+):
+    keeps = COMMAND.replace('"hello"', "self.context.state_dir")
+    for name in ("one", "two"):
+        where = tmp_path / "cli_plugins"
+        make_plugin(name, keeps, where=where, permissions="{write: [state]}")
+        accept(btplug, name)
+
+    names = [Path(btplug("run", name).stdout.strip()).name for name in ("one", "two")]
+
+    assert re.fullmatch("one@[0-9a-f]{16} two@[0-9a-f]{16}", " ".join(names))
+    assert names[0][-16:] != names[1][-16:]

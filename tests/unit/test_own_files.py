@@ -158,6 +158,21 @@ def test_the_state_folder_is_made_when_asked_for_and_private(home):
     assert folders().state("greet") == path
 
 
+def test_a_place_of_anybodys_has_a_state_of_its_own_however_it_is_spelt(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "link").symlink_to("one")
+    one, link, two = (str(tmp_path / name) for name in ("one", "link", "two"))
+
+    state = folders().state
+
+    for source in ("shipped", "user", "installed", "path", ""):
+        assert state("greet", source, one) == state("greet")
+    for source in ("plugin-dir", "project"):
+        found = {state("greet", source, root) for root in (one, link, two)}
+        assert len(found) == 2
+        assert state("greet") not in found
+
+
 def test_a_plugin_is_disabled_by_a_file_of_its_name(home):
     assert not folders().is_disabled("greet")
 
