@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from btplug.dialects._ss58 import hotkey_of
 from btplug.dialects.replays import SECOND, Replays
 from btplug.errors import ConfigError, TransportError, Unauthentic, Unsupported
+from btplug.network import join_url, request_target
 
 if TYPE_CHECKING:
     from btplug.dialects.keys import Signer
 
-
+_SHORT = 512  # characters of a URL whose target is remembered
 # Bytes of a signature: in both schemes there are, and in one that is coming.
 _LEAST, _MOST = 64, 5499
 
@@ -192,3 +194,17 @@ def _check_seconds(name: str, seconds: float) -> None:
             f"found {name} {seconds!r}, expected seconds from 0 to 3600",
             fix=f"leave {name!r} out",
         )
+
+
+def target_of(url: str, target: str) -> str:
+    """Return path and query of a message, as they are signed."""
+    # Long ones may be those of a plugin that would fill the memory with them.
+    short = len(f"{url}{target}") <= _SHORT
+    return (_known if short else _target)(url, target)
+
+
+def _target(url: str, target: str) -> str:
+    return request_target(join_url(url, target))
+
+
+_known = lru_cache(maxsize=1024)(_target)

@@ -5,7 +5,6 @@ Source: https://www.bittensor.com/docs/guides/signed-requests
 
 from __future__ import annotations
 
-from functools import lru_cache
 from hashlib import sha256 as _sha256
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -17,6 +16,7 @@ from btplug.dialects._parts import (
     check_mine,
     signature_by,
     signed_by,
+    target_of,
     told,
     told_secret,
 )
@@ -24,7 +24,6 @@ from btplug.dialects._shapes import is_digest, is_nonce, is_signature
 from btplug.dialects._ss58 import hotkey_of
 from btplug.dialects.replays import Replays
 from btplug.errors import NotAllowed, Unauthentic
-from btplug.network import join_url, request_target
 from btplug.values import new_message, new_request
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class BtAuth1:
             sha256 = self._digest(message.body)
         elif not is_digest(sha256):
             raise _not_sent("found another sha256", "64 lower-case hex digits", peer)
-        target = _target(peer.url, message.target)
+        target = target_of(peer.url, message.target)
         nonce = self._nonces.next(now_ns)
         data = signed_bytes(
             signer.scheme, message.method.upper(), target, sha256, nonce,
@@ -238,11 +237,6 @@ def signed_bytes(
     )
     # A server may hand over what its parser let through.
     return text.encode("utf-8", "surrogatepass") if text.count("\n") == 7 else None
-
-
-@lru_cache(maxsize=1024)
-def _target(url: str, target: str) -> str:
-    return request_target(join_url(url, target))
 
 
 def _check_sendable(message: Message, peer: Peer) -> None:

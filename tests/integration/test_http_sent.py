@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+import urllib.parse
+from dataclasses import replace
+
 import hostile_server
 import pytest
-from hostile_server import OK, Hostile, answering, recording
+from hostile_server import OK, Hostile, answering, open_http, recording
 
-from btplug.errors import BadReply, NotAllowed
+from btplug import Message, Peer
+from btplug.errors import BadReply, NotAllowed, TransportError
 
 form, open_form = hostile_server.form, hostile_server.open_form
 
@@ -137,3 +143,53 @@ def test_a_body_is_its_bytes_whatever_it_says_of_itself(form):
         assert form.send(server.url, Boastful(b"again")).body == b"ok"
 
     assert [one.partition(b"\r\n\r\n")[2] for one in seen] == [b"whole", b"again"]
+
+
+def _long(index, what):
+    """Return a message of which one part is long, and no other has the same."""
+    text = f"/{index:03}" + "x" * 20_000
+    url, message = "http://127.0.0.1:9/", {"body": b"x"}
+    if what == "url":
+        url = f"http://127.0.0.1:9{text}"
+    elif what == "target":
+        message["target"] = text
+    elif what == "media_type":
+        message["media_type"] = f"text{text}"
+    elif what == "name":
+        message["headers"] = ((text.strip("/"), "1"),)
+    elif what == "names":
+        message["headers"] = tuple((f"n{index:03}{n}", "1") for n in range(900))
+    else:  # a few characters that are sent as many
+        url = f"http://127.0.0.1:9/{index:03}" + "\U0001f600" * 200
+    return Peer(url), Message(**message)
+
+
+@pytest.mark.parametrize(
+    "what", ["url", "target", "media_type", "name", "names", "emoji"]
+)
+@pytest.mark.parametrize("dialect", ["none", "btauth/1"])
+def test_what_is_long_is_not_remembered(what, dialect):
+    """A plugin whose memory is bounded would fill that of the host."""
+    held = []
+    with open_http(dialects={"btauth/1": {"key": "//Alice"}}) as http:
+        tracemalloc.start()
+        try:
+            for index in range(60):
+                peer, message = _long(index, what)
+                with pytest.raises(TransportError):
+                    http.send(replace(peer, dialect=dialect), message)
+                if index in (19, 59):
+                    urllib.parse.clear_cache()  # Python's own remembers 128
+                    gc.collect()
+                    held.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+
+    assert held[1] - held[0] < 200_000
+
+
+def test_an_error_shows_no_more_of_a_header_than_its_beginning(form):
+    with pytest.raises(NotAllowed) as caught:
+        form.send("http://127.0.0.1:9/", b"x", headers=(("x" * 100_000, "\n"),))
+
+    assert len(str(caught.value)) < 1000

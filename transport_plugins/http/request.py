@@ -39,6 +39,8 @@ _DEFAULTS = (
 _STREAMED = (_DEFAULTS[0], ("accept-encoding", b"identity"), _DEFAULTS[2])
 _REPLACED = frozenset({"content-type", *(name for name, _ in _DEFAULTS)})
 
+_SHORT, _FEW = 1024, 32  # characters, and headers, of a beginning that is remembered
+
 
 class Start(NamedTuple):
     """What the heads of messages to one place have in common.
@@ -127,8 +129,12 @@ def build(
         text = "".join(values)
         if not (text.isascii() and text.isprintable() and " " not in text):
             values = tuple([_checked(pair, peer, message) for pair in headers])
-        start = _start(
-            peer.url, message.target, method, kind, framing, names, bool(flow)
+        url, target = peer.url, message.target
+        # Long ones may be those of a plugin that would fill the memory with them.
+        text = f"{url}{target}{method}{kind}{''.join(names)}"
+        short = len(text) <= _SHORT and len(names) <= _FEW and text.isascii()
+        start = (_known if short else _start)(
+            url, target, method, kind, framing, names, bool(flow)
         )
     except (_BadName, TypeError):
         for pair in headers:
@@ -138,7 +144,6 @@ def build(
     return Outgoing(start.place, start, method, values, body)
 
 
-@lru_cache(maxsize=4096)
 def _start(
     url: str,
     target: str,
@@ -183,6 +188,9 @@ def _start(
     *parts, end = text.split("\0")  # no line has a NUL of its own
     coded = "accept-encoding" in given
     return Start(place, tuple(parts), end, coded)
+
+
+_known = lru_cache(maxsize=4096)(_start)
 
 
 class _BadName(Exception):
@@ -240,7 +248,7 @@ def _bad_header(name: object, shown: str) -> NotAllowed:
         )
     return refused(
         f"found line breaks, control or non-ASCII characters in the value of "
-        f"the header {name!r}, expected printable ASCII",
+        f"the header {name[:40]!r}, expected printable ASCII",
         shown,
         "remove or percent-encode them",
     )
