@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 _LONGEST = 253  # characters of a name; RFC 1035, 2.3.4
+_LONGEST_URL = 65_536  # characters; Python's urlsplit remembers 128 of them
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -57,6 +58,8 @@ class Hosts:
         Raises:
             NotAllowed: It may not.
         """
+        if len(url) > _LONGEST_URL:
+            raise _too_long("URL", len(url), _LONGEST_URL)
         try:
             parts = urlsplit(url)
             host, port, netloc = parts.hostname or "", parts.port, parts.netloc
@@ -64,12 +67,7 @@ class Hosts:
             host, port, netloc = "", None, "@"
         host = host.rstrip(".")
         if len(host) > _LONGEST:
-            raise NotAllowed(
-                f"found a host of {len(host):,} characters, "
-                f"expected {_LONGEST} at most",
-                fix="correct the URL",
-                delivered=False,
-            )
+            raise _too_long("host", len(host), _LONGEST)
         port = port or PORTS.get(url.partition("://")[0].lower(), 0)
         place = f"{bracket(host)}:{port}"
         if not self._any:
@@ -117,6 +115,14 @@ class Hosts:
             "and trust it again",
             delivered=False,
         )
+
+
+def _too_long(what: str, length: int, most: int) -> NotAllowed:
+    return NotAllowed(
+        f"found a {what} of {length:,} characters, expected {most:,} at most",
+        fix="correct the URL",
+        delivered=False,
+    )
 
 
 def _names(

@@ -50,6 +50,19 @@ def test_any_other_may_not(url):
     assert caught.value.delivered is False
 
 
+def test_no_url_is_longer_than_one_can_be():
+    """Taken apart, it would be remembered."""
+    most = "http://good.example/".ljust(65_536, "x")
+
+    assert Hosts(RULES).check(most) == "good.example:80"
+    with pytest.raises(NotAllowed) as caught:
+        Hosts(RULES).check(f"{most}x")
+    assert str(caught.value) == (
+        "found a URL of 65,537 characters, expected 65,536 at most\n"
+        "  fix:   correct the URL"
+    )
+
+
 @pytest.mark.parametrize("rules", [["any"], ["*.good.example"]])
 def test_no_host_is_longer_than_a_name_can_be(rules):
     """It would be kept, a thousand of them for each run."""
