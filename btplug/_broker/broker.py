@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from btplug._broker.flow import Flow, Threads, parted
 from btplug._broker.parcels import Ask, Fault, packed, unpacker
 from btplug._confine.frames import INLINE, BadFrame, Frame, Kind
-from btplug.errors import Cut, NotAllowed, TooLarge, UsageError
+from btplug.errors import Cut, NotAllowed, TooLarge, TransportError, UsageError
 from btplug.message import Message, Peer, Reply
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Broker:
         # Also what a loop raises that is closed, or a task that is cancelled.
         except BaseException as exc:
             if not flow.closed:
-                flow.post(Kind.FAILURE, packed(Fault.of(exc)))
+                _fail(flow, exc)
         finally:
             with self._over:
                 self._calls.pop(flow.number, None)
@@ -221,6 +221,16 @@ class Broker:
 
 def _unwanted() -> Cut:
     return Cut("the plugin does not wait for it any more")
+
+
+def _fail(flow: Flow, exc: BaseException) -> None:
+    # What a thread raises is shown as it is, on the operator's terminal.
+    try:
+        told = packed(Fault.of(exc))
+    except Exception:
+        what = f"{type(exc).__name__}, which cannot be told"
+        told = packed(Fault.of(TransportError(what)))
+    flow.post(Kind.FAILURE, told)
 
 
 def send_reply(flow: Flow, reply: Reply) -> None:

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from btplug._broker.flow import Flow, cut, parted
-from btplug._broker.parcels import Ask, Done, Turn, packed, unpacker
+from btplug._broker.parcels import Ask, Done, Turn, fitting, packed, unpacker
 from btplug._confine.frames import INLINE, Frame, Kind
 from btplug.errors import TooLarge
 
@@ -176,8 +176,9 @@ async def _tell(awaited: _Awaited, outcome: Outcome) -> None:
     reply, body = outcome.reply, b""
     if reply is not None and len(reply.body) > INLINE:
         reply, body = replace(reply, body=b""), reply.body
+    failure = outcome.failure and fitting(outcome.failure)
     done = packed(
-        Done(outcome.index, reply, outcome.failure, outcome.seconds, outcome.attempts)
+        Done(outcome.index, reply, failure, outcome.seconds, outcome.attempts)
     )
     await awaited.send(Kind.OUTCOME, done, more=bool(body))
     if body:

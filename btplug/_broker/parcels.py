@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+_MOST = 16 * 1024  # characters of each part of what a failure says
 
 
 class Ask(msgspec.Struct, array_like=True, frozen=True):
@@ -73,16 +74,19 @@ class Fault(msgspec.Struct, array_like=True, frozen=True):
 
     @classmethod
     def of(cls, exc: BaseException) -> Fault:
-        """Return what *exc* says, without where in the host's code it was raised."""
+        """Return what *exc* says, without where in the host's code it was raised.
+
+        It always fits into a frame.
+        """
         if isinstance(exc, UsageError | PluginFailed):
             kind: Literal["usage", "plugin"] = (
                 "usage" if isinstance(exc, UsageError) else "plugin"
             )
             shown = Failure(kind="failed", what=exc.what, where=exc.where, fix=exc.fix)
-            return cls(kind, shown)
+            return cls(kind, fitting(shown))
         if isinstance(exc, Exception):
-            return cls("transport", Failure.of(exc))
-        return cls("transport", Failure(kind="failed", what=reason_of(exc)))
+            return cls("transport", fitting(Failure.of(exc)))
+        return cls("transport", fitting(Failure(kind="failed", what=reason_of(exc))))
 
     def error(self) -> BtplugError:
         """Make the exception."""
@@ -91,6 +95,25 @@ class Fault(msgspec.Struct, array_like=True, frozen=True):
         made = UsageError if self.kind == "usage" else PluginFailed
         told = self.failure
         return made(told.what, where=told.where, fix=told.fix)
+
+
+def fitting(failure: Failure) -> Failure:
+    """Return *failure* as it fits into a frame: its words may be the plugin's."""
+    what, where, fix = failure.what, failure.where, failure.fix
+    return Failure(
+        kind=failure.kind,
+        what=_fitting(what),
+        where=where and _fitting(where),
+        fix=fix and _fitting(fix),
+        delivered=failure.delivered,
+    )
+
+
+def _fitting(text: str) -> str:
+    if len(text) > _MOST:
+        text = f"{text[:_MOST]}… (of {len(text):,} characters)"
+    # Half of a surrogate pair is no text for msgpack.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def packed(value: object) -> bytes:

@@ -20,7 +20,7 @@ from test_http_stream import body_of
 from btplug import Message, Peer
 from btplug._broker import broker
 from btplug._broker.broker import MOST_BODY, MOST_CALLS
-from btplug._broker.parcels import Ask, Fault, Turn, packed, unpacker
+from btplug._broker.parcels import Ask, Done, Fault, Turn, packed, unpacker
 from btplug._confine.frames import LONGEST, WINDOW, BadFrame, Frame, Kind
 from btplug.errors import (
     NotAllowed,
@@ -30,6 +30,7 @@ from btplug.errors import (
     Unsupported,
     UsageError,
 )
+from btplug.outcome import Failure
 
 MIB = 1024 * 1024
 
@@ -337,6 +338,47 @@ def test_what_a_transport_raises_by_mistake_is_an_error_of_it(http):
         with pytest.raises(TransportError, match="ZeroDivisionError: oops") as caught:
             proxy.send(Peer("http://127.0.0.1:1"), Message())
     assert not isinstance(caught.value, PluginFailed)
+
+
+LONG = "\x1b" * 900_000 + "\ud800"
+UNTELLABLE = {
+    "a failure": TransportError(LONG, where=LONG, fix=LONG),
+    "a wrong word": UsageError("\ud800", where=LONG),
+    "of Python": ValueError(LONG),
+    "no exception": SystemExit(LONG),
+    "no text": TransportError(object()),
+}
+
+
+@pytest.mark.parametrize("name", UNTELLABLE)
+def test_an_error_that_fits_into_no_frame_is_told_shorter(http, name, capfd):
+    """Its words may be the plugin's, and a thread's last words are shown as they are."""
+
+    class Broken:
+        schemes = ("http",)
+        context = http.context
+
+        def send(self, *_, **__):
+            raise UNTELLABLE[name]
+
+    with lent(Broken()) as proxy:
+        for _ in range(2):
+            with pytest.raises((TransportError, UsageError)) as caught:
+                proxy.send(Peer("http://127.0.0.1:1"), Message())
+            assert len(str(caught.value)) < 60_000
+    assert capfd.readouterr().err == ""
+
+
+def test_an_outcome_that_fits_into_no_frame_is_told_shorter(proxy):
+    failure = Failure(kind="failed", what=LONG[:-1], where="here", fix="do it")
+    turns = [Turn(Peer("http://127.0.0.1:1"), failure=failure)]
+    flow = proxy._line.open(Kind.CALL, packed(Ask("http", "send_many", limit=1)))
+    flow.post(Kind.CHUNK, packed(turns))
+    frame = flow.take()
+    proxy._line.close(flow, cancel=True)
+
+    assert frame.kind == Kind.OUTCOME
+    assert unpacker(Done)(frame.body).failure.what.endswith("… (of 900,000 characters)")
 
 
 # --- a hostile child ----------------------------------------------------------------
