@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from btplug.transport import Transport
 
 MOST_CALLS = 64  # at once
+_MOST_ENDING = 4 * MOST_CALLS  # with those that were cancelled and have not ended
 MOST_BODY = 64 * 1024 * 1024  # bytes of a message that is sent whole
 _MOST_BODIES = 256 * 1024 * 1024  # of all of them together
 _MOST_UNREAD = 512 * 1024 * 1024  # bytes of replies that the plugin has not read
@@ -93,7 +94,7 @@ class Broker:
         if not frame.id or frame.id in self._calls:
             raise BadFrame(f"a call with the id {frame.id}, which is none or in use")
         flow = Flow(frame.id, self._post)
-        if len(self._calls) >= MOST_CALLS:
+        if self._busy():
             busy = NotAllowed(
                 f"{MOST_CALLS} calls are under way already",
                 fix="wait for one of them, or ask many peers with send_many",
@@ -104,9 +105,21 @@ class Broker:
         self._calls[frame.id] = flow
         self._threads.submit(lambda: self._work(flow, ask))
 
+    def _busy(self) -> bool:
+        """Tell whether as many calls as there may be are under way.
+
+        Those that were cancelled may take a while to end, and a plugin counts them
+        no more.
+        """
+        if len(self._calls) < MOST_CALLS:
+            return False
+        open_ = sum(not flow.closed for flow in [*self._calls.values()])
+        return open_ >= MOST_CALLS or len(self._calls) >= _MOST_ENDING
+
     def _work(self, flow: Flow, ask: Ask) -> None:
         try:
-            self._carry(flow, ask)
+            if not flow.closed:
+                self._carry(flow, ask)
         # Also what a loop raises that is closed, or a task that is cancelled.
         except BaseException as exc:
             if not flow.closed:
@@ -131,13 +144,14 @@ class Broker:
         try:
             if ask.method in ("send", "receive"):
                 reply = self._send(transport, ask, message)
-                with self.unread(len(reply.body)):
-                    send_reply(flow, reply)
             else:
                 from btplug._broker import carriers
 
                 carry = getattr(carriers, ask.method)
-                self.home.run(carry(self, flow, ask, message, transport))
+                reply = self.home.run(carry(self, flow, ask, message, transport))
+            if reply is not None:
+                with self.unread(len(reply.body)):
+                    send_reply(flow, reply)
         finally:
             with self._lock:
                 self._bodies -= held

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from btplug._broker.broker import Broker
-    from btplug.message import Message, Peer
+    from btplug.message import Message, Peer, Reply
     from btplug.outcome import Outcome
     from btplug.transport import Transport
 
@@ -82,6 +82,21 @@ class _Awaited:
             more = frame.more
             if frame.body:
                 yield frame.body
+
+
+async def asend(
+    broker: Broker, flow: Flow, ask: Ask, message: Message, transport: Transport
+) -> Reply:
+    """Carry one message, and end it when the plugin cancels."""
+    peer = broker.admitted(ask.peer, transport)
+    with _Awaited(flow).watching():
+        await asyncio.sleep(0)  # it may be cancelled by now
+        if ask.method == "areceive":
+            return await transport.areceive(peer, timeout=ask.timeout)
+        return await transport.asend(peer, message, timeout=ask.timeout)
+
+
+areceive = asend
 
 
 async def stream(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from btplug._broker.flow import Flow
 from btplug._confine.frames import BadFrame, Kind
-from btplug.errors import Cut, NotAllowed
+from btplug.errors import Cut, Late, NotAllowed
 
 if TYPE_CHECKING:
     from btplug._confine.frames import Channel
 
 _MOST_CALLS = 48  # at once; the host takes a few more, which may be ending
+_PATIENCE = 12.0  # seconds to wait for a turn where the call has no limit
 _GONE, _FIX = "btplug, which lends the transport, has ended", "run it again"
 
 
@@ -41,11 +42,38 @@ class Line:
         """Let a call go when the next one begins; takes no lock."""
         self._abandoned.append(flow)
 
-    def open(self, kind: int, body: bytes) -> Flow:
-        """Begin a call, or ask the host's operator something."""
+    def open(
+        self,
+        kind: int,
+        body: bytes,
+        *,
+        limit: float | None = None,
+        wanted: Wanted | None = None,
+    ) -> Flow:
+        """Begin a call, or ask the host's operator something.
+
+        Args:
+            limit: Seconds to wait at most while there are as many as there may be.
+
+        Raises:
+            Late: There still are.
+            Cut: Nobody wants it any more.
+            NotAllowed: The host is gone.
+        """
         while self._abandoned:
             self.close(self._abandoned.popleft(), cancel=True)
-        self._turns.acquire()
+        # What is no limit is refused by the host.
+        limit = limit if limit is not None and limit > 0 else _PATIENCE
+        if not self._turns.acquire(timeout=min(limit, threading.TIMEOUT_MAX)):
+            raise Late(
+                f"waited {limit:g} s while {_MOST_CALLS} calls and streams were under "
+                "way, which is the most there may be",
+                fix="end some before you begin others, or ask many with send_many",
+                delivered=False,
+            )
+        if wanted is not None and wanted.given_up:
+            self._turns.release()
+            raise _closed()
         with self._lock:
             self._last = self._last % 0xFFFFFFFF + 1
             flow = self._flows[self._last] = Flow(self._last, self._channel.send)
@@ -62,6 +90,8 @@ class Line:
         except BaseException:
             self.close(flow, cancel=False)
             raise
+        if wanted is not None:
+            wanted.hold(flow)
         return flow
 
     def close(self, flow: Flow, *, cancel: bool) -> None:
@@ -70,7 +100,7 @@ class Line:
             if self._flows.pop(flow.number, None) is None:
                 return
         self._turns.release()
-        flow.close(Cut("the call was closed"))
+        flow.close(_closed())
         if cancel:
             try:
                 flow.post(Kind.CANCEL)
@@ -91,6 +121,36 @@ class Line:
             flows = list(self._flows.values())
         for flow in flows:
             flow.close(why)
+
+
+class Wanted:
+    """Whether anybody waits for a call that another thread makes.
+
+    Attributes:
+        given_up: Nobody does any more.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._flow: Flow | None = None
+        self.given_up = False
+
+    # Each of the two writes before it reads, so that one of them sees the other.
+    def hold(self, flow: Flow) -> None:
+        """Remember the call, for `give_up`."""
+        self._flow = flow
+        if self.given_up:
+            self._line.close(flow, cancel=True)
+
+    def give_up(self) -> None:
+        """End the call, or let it never begin; from any thread."""
+        self.given_up = True
+        if self._flow is not None:
+            self._line.close(self._flow, cancel=True)
+
+
+def _closed() -> Cut:
+    return Cut("the call was closed")
 
 
 def _gone() -> Cut:

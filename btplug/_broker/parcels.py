@@ -25,13 +25,16 @@ class Ask(msgspec.Struct, array_like=True, frozen=True):
     """A call of a transport's method.
 
     Attributes:
+        method: ``asend`` and ``areceive`` end when the plugin cancels them.
         length: Bytes of the message's body that come in parts, before all else.
         chunked: Parts of a streamed body follow.
         again: They can be read twice: sign them.
     """
 
     transport: str
-    method: Literal["send", "receive", "health", "stream", "send_many"]
+    method: Literal[
+        "send", "receive", "asend", "areceive", "health", "stream", "send_many"
+    ]
     peer: Peer | None = None
     message: Message | None = None
     length: int = 0

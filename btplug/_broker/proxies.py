@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncIterable, Iterable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from btplug._broker.answers import (
     AsyncOutcomes,
+    AsyncProxyStream,
     Outcomes,
     ProxyStream,
     body_of,
@@ -17,29 +20,24 @@ from btplug._broker.answers import (
     plain,
 )
 from btplug._broker.flow import Flow, cut
-from btplug._broker.line import Line
-from btplug._broker.parcels import Ask, Turn, packed, unpacker
-from btplug._confine.frames import INLINE, LONGEST, BadFrame, Kind
-from btplug.errors import TooLarge, Unsupported, UsageError
+from btplug._broker.line import Line, Wanted
+from btplug._broker.parcels import Ask, packed, unpacker
+from btplug._broker.supply import parts, turns
+from btplug._confine.frames import INLINE, BadFrame, Kind
+from btplug.errors import Unsupported, UsageError
 from btplug.message import Health, Message, Peer, Reply
-from btplug.outcome import Failure
 from btplug.transport import TransportPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
     from btplug.message import Buffer, Handler
-
-_BATCH = 64  # peers of a list that go together; of what is made one by one, one
-_ROOM = LONGEST - 4096  # bytes of a turn
 
 
 class Proxy(TransportPlugin):
     """One transport of the host's, seen from a confined plugin.
 
-    Its async forms are made by the base class, with threads, but for those that take
-    async iterables.
+    In its async forms threads wait.
     """
 
     # Of the instance: a class for each transport would cost more than all else.
@@ -62,6 +60,15 @@ class Proxy(TransportPlugin):
     def receive(self, peer: Peer, *, timeout: float | None = None) -> Reply:
         return self._reply(Ask(self.name, "receive", peer, timeout=timeout))
 
+    async def asend(
+        self, peer: Peer, message: Message, *, timeout: float | None = None
+    ) -> Reply:
+        ask = Ask(self.name, "asend", peer, message, timeout=timeout)
+        return await self._awaited(ask)
+
+    async def areceive(self, peer: Peer, *, timeout: float | None = None) -> Reply:
+        return await self._awaited(Ask(self.name, "areceive", peer, timeout=timeout))
+
     def health(self) -> Health:
         flow = self._open(Ask(self.name, "health"))
         try:
@@ -76,9 +83,9 @@ class Proxy(TransportPlugin):
         chunks: Iterable[Buffer] | None = None,
         *,
         timeout: float | None = None,
-    ) -> AbstractContextManager[Any]:
+    ) -> ProxyStream:
         ask = Ask(self.name, "stream", peer, message, timeout=timeout)
-        return ProxyStream(lambda: self._streamed(ask, chunks), self._line)
+        return ProxyStream(partial(self._streamed, ask, chunks), self._line)
 
     def astream(
         self,
@@ -88,9 +95,9 @@ class Proxy(TransportPlugin):
         *,
         timeout: float | None = None,
     ) -> Any:  # what TransportPlugin makes of it
-        from btplug._streams import _Threaded as Threaded
-
-        return Threaded(self.stream(peer, message, plain(chunks), timeout=timeout))
+        return AsyncProxyStream(
+            self.stream(peer, message, plain(chunks), timeout=timeout)
+        )
 
     def send_many(
         self,
@@ -110,9 +117,9 @@ class Proxy(TransportPlugin):
         flow = self._open(ask)
         made = None if isinstance(message, Message) else message
         known: dict[int, Peer] = {}
-        turns = _turns(peers, made, known)
-        self._pump(flow, turns)
-        return Outcomes(flow, self._line, known)
+        raised: list[BaseException] = []
+        self._pump(flow, turns(peers, made, known), raised.append)
+        return Outcomes(flow, self._line, known, raised)
 
     def asend_many(
         self,
@@ -120,7 +127,8 @@ class Proxy(TransportPlugin):
         message: Message | Callable[[Peer], Message],
         **limits: Any,
     ) -> Any:  # AsyncOutcomes, of this side
-        return AsyncOutcomes(self.send_many(plain(peers), message, **limits))
+        outcomes = self.send_many(plain(peers), message, **limits)
+        return AsyncOutcomes(outcomes, self.context.home)
 
     def serve(
         self,
@@ -136,7 +144,9 @@ class Proxy(TransportPlugin):
             delivered=False,
         )
 
-    def _open(self, ask: Ask, *, chunked: bool = False) -> Flow:
+    def _open(
+        self, ask: Ask, *, chunked: bool = False, wanted: Wanted | None = None
+    ) -> Flow:
         message, body = ask.message, b""
         if message is not None and len(message.body) > INLINE:
             message, body = replace(message, body=b""), message.body
@@ -153,7 +163,8 @@ class Proxy(TransportPlugin):
                 f"{ask.method}: found arguments that are not of its kinds ({exc.what})",
                 fix="give it a Peer, a Message and numbers",
             ) from exc
-        flow = self._line.open(Kind.CALL, call)
+        limit = ask.deadline or ask.timeout
+        flow = self._line.open(Kind.CALL, call, limit=limit, wanted=wanted)
         try:
             for part in cut(body) if body else ():
                 if not flow.send_unless_answered(Kind.CHUNK, part):
@@ -163,8 +174,20 @@ class Proxy(TransportPlugin):
             raise
         return flow
 
-    def _reply(self, ask: Ask) -> Reply:
-        flow = self._open(ask)
+    async def _awaited(self, ask: Ask) -> Reply:
+        import asyncio
+
+        wanted, pool = Wanted(self._line), self.context.home.threads()
+        reply = partial(self._reply, ask, wanted)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, reply)
+        except asyncio.CancelledError:
+            # A thread is not cancelled: it may be yet to send the message.
+            wanted.give_up()
+            raise
+
+    def _reply(self, ask: Ask, wanted: Wanted | None = None) -> Reply:
+        flow = self._open(ask, wanted=wanted)
         whole = False
         try:
             frame = flow.take()
@@ -176,9 +199,11 @@ class Proxy(TransportPlugin):
         finally:
             self._line.close(flow, cancel=not whole)
 
-    def _streamed(self, ask: Ask, chunks: Iterable[Buffer] | None) -> Flow:
+    def _streamed(
+        self, ask: Ask, chunks: Iterable[Buffer] | None, wanted: Wanted
+    ) -> Flow:
         if chunks is None:
-            return self._open(ask)
+            return self._open(ask, wanted=wanted)
         seekable = getattr(chunks, "seekable", None)
         again = isinstance(chunks, bytes | str | os.PathLike) or (
             seekable is not None and seekable()
@@ -187,84 +212,36 @@ class Proxy(TransportPlugin):
             ask.transport, ask.method, ask.peer, ask.message, again=again,
             timeout=ask.timeout,
         )  # fmt: skip
-        flow = self._open(told, chunked=True)
-        self._pump(flow, _parts(chunks))
+        flow = self._open(told, chunked=True, wanted=wanted)
+        self._pump(flow, parts(chunks), flow.close)
         return flow
 
-    def _pump(self, flow: Flow, parts: Iterator[bytes]) -> None:
-        """Send *parts* from a thread: answers may come before the last of them."""
+    def _pump(
+        self,
+        flow: Flow,
+        parts: Iterator[bytes],
+        tell: Callable[[BaseException], object],
+    ) -> None:
+        """Send *parts* from a thread: answers may come before the last of them.
+
+        Args:
+            tell: Called with what the plugin's iterable raises.
+        """
 
         def pump() -> None:
             try:
                 for part in parts:
                     flow.send(Kind.CHUNK, part, more=True)
-                flow.send(Kind.CHUNK)
-            # What the plugin's iterable raises is for whoever waits for answers.
             except BaseException as exc:
-                flow.close(exc)
+                tell(exc)
+            with suppress(BaseException):  # what it was closed with
+                flow.send(Kind.CHUNK)
 
-        threading.Thread(target=pump, name="btplug pump", daemon=True).start()
+        try:
+            threading.Thread(target=pump, name="btplug pump", daemon=True).start()
+        except BaseException:
+            self._line.close(flow, cancel=True)
+            raise
 
 
 _read_ask = unpacker(Ask)
-
-
-def _parts(chunks: Any) -> Iterator[bytes]:  # any kind a stream takes
-    from btplug.values import view_of  # few plugins stream
-
-    if isinstance(chunks, bytes | bytearray | memoryview):
-        yield from cut(chunks)
-    elif isinstance(chunks, str | os.PathLike):
-        with open(chunks, "rb") as file:
-            yield from _parts(file)
-    elif hasattr(chunks, "read"):
-        while part := chunks.read(INLINE):
-            yield from cut(view_of(part))
-    else:
-        for chunk in chunks:
-            yield from cut(view_of(chunk))
-
-
-def _turns(
-    peers: Iterable[Peer],
-    message: Callable[[Peer], Message] | None,
-    known: dict[int, Peer],
-) -> Iterator[bytes]:
-    """Yield turns, packed; note in *known* who has which position."""
-    batch: list[Turn] = []
-    size, most = 0, _BATCH if isinstance(peers, list | tuple) else 1
-    for index, peer in enumerate(peers):
-        if not isinstance(peer, Peer):
-            raise UsageError(
-                f"found a {type(peer).__name__} after {index:,} peers, expected a Peer",
-                fix="make one of a text with Peer.parse(text)",
-            )
-        known[index] = peer
-        turn = _turn(peer, message)
-        length = len(turn.message.body) if turn.message else 0
-        if batch and size + length > INLINE:
-            yield packed(batch)
-            batch, size = [], 0
-        batch.append(turn)
-        size += length
-        if len(batch) >= most:
-            yield packed(batch)
-            batch, size = [], 0
-    if batch:
-        yield packed(batch)
-
-
-def _turn(peer: Peer, message: Callable[[Peer], Message] | None) -> Turn:
-    if message is None:
-        return Turn(peer)
-    try:
-        turn = Turn(peer, message(peer))
-        if len(packed(turn)) > _ROOM:
-            raise TooLarge(
-                f"found a message of more than {_ROOM:,} bytes for one peer of many",
-                fix="send one message to all of them, or one by one with send",
-                delivered=False,
-            )
-    except Exception as exc:
-        return Turn(peer, failure=Failure.of(exc))
-    return turn

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from lending import Lent, lent
 from test_http_stream import body_of
 
-from btplug import Message, Peer
+from btplug import Message, Peer, Reply
 from btplug._broker import broker
 from btplug._broker.broker import MOST_BODY, MOST_CALLS
 from btplug._broker.parcels import Ask, Done, Fault, Turn, packed, unpacker
 from btplug._confine.frames import LONGEST, WINDOW, BadFrame, Frame, Kind
 from btplug.errors import (
+    Late,
     NotAllowed,
     PluginFailed,
     TooLarge,
@@ -162,6 +163,155 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_sent(proxy):
     assert caught.value.delivered is False
 
 
+# --- cancelled ----------------------------------------------------------------------
+
+
+def holding(seen, ended):
+    """Make a script that never answers, and tells when its client goes."""
+
+    def script(line):
+        line.request()
+        seen.set()
+        with contextlib.suppress(OSError):
+            line.sock.recv(1)
+        ended.set()
+
+    return script
+
+
+async def cancelled(work, when):
+    """Cancel *work* once *when* is set."""
+    task = asyncio.ensure_future(work)
+    while not when.is_set():
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def entered(stream):
+    async with stream:
+        pass
+
+
+ASYNC = {
+    "asend": lambda proxy, peer: proxy.asend(peer, Message(body=b"x")),
+    "areceive": lambda proxy, peer: proxy.areceive(peer),
+    "astream": lambda proxy, peer: entered(proxy.astream(peer, Message(body=b"x"))),
+}
+
+
+@pytest.mark.parametrize("form", ASYNC)
+def test_a_call_that_is_cancelled_ends(proxy, form):
+    seen, ended = threading.Event(), threading.Event()
+    with Hostile(holding(seen, ended)) as there:
+        asyncio.run(cancelled(ASYNC[form](proxy, Peer(there.url)), seen))
+        assert ended.wait(20)
+        broker = proxy.lent.broker
+        with broker._over:
+            assert broker._over.wait_for(lambda: not broker._calls, 20)
+
+
+class Turns(threading.BoundedSemaphore):
+    """One turn, which is taken; it tells who waits for it, and who got it."""
+
+    def __init__(self):
+        super().__init__(1)
+        super().acquire()
+        self.asked, self.given = threading.Event(), threading.Event()
+
+    def acquire(self, *, timeout=None):
+        self.asked.set()
+        done = super().acquire(timeout=timeout)
+        self.given.set()
+        return done
+
+
+@pytest.mark.parametrize("form", ASYNC)
+def test_what_was_cancelled_before_its_turn_is_never_sent(proxy, form):
+    seen = []
+    turns = proxy._line._turns = Turns()
+    with Hostile(recording(seen)) as there:
+        peer = Peer(there.url)
+        asyncio.run(cancelled(ASYNC[form](proxy, peer), turns.asked))
+        turns.release()
+        assert turns.given.wait(20)
+        assert proxy.send(peer, Message(method="PUT", target="last")).ok
+    assert [request.split()[1] for request in seen] == [b"/last"]
+
+
+def test_calls_that_are_cancelled_and_have_not_ended_hinder_others_for_a_while(http):
+    """A plugin counts them no more; but there is an end to it."""
+    begun, more = threading.Semaphore(0), threading.Event()
+
+    class Slow:
+        schemes = ("http",)
+        context = http.context
+        health = http.health
+
+        def send(self, *_, **__):
+            begun.release()
+            more.wait(20)
+            return Reply(status=200)
+
+    made = Lent({"http": Slow()}, http.context.home)
+    send = made.channel.send
+    try:
+        for number in range(1, MOST_CALLS + 1):
+            send(call(number=number))
+            assert begun.acquire(timeout=20)
+        for number in range(1, 6 * MOST_CALLS):
+            if number > MOST_CALLS:
+                send(call(number=number))
+            send(Frame(Kind.CANCEL, b"", number))
+        refused = [made.channel.receive() for _ in range(2 * MOST_CALLS - 1)]
+        assert all(b"calls are under way already" in one.body for one in refused)
+        assert len(made.broker._calls) == 4 * MOST_CALLS
+        more.set()
+        with made.broker._over:
+            assert made.broker._over.wait_for(lambda: not made.broker._calls, 20)
+        send(call(method="health", number=1))
+        assert made.channel.receive().kind == Kind.RETURN
+    finally:
+        more.set()
+        made.close()
+
+
+@pytest.mark.parametrize("form", ["send", "stream", "send_many"])
+def test_a_call_waits_no_longer_for_its_turn_than_it_may_take(proxy, form):
+    """A plugin with many streams open would wait for itself, for ever."""
+    proxy._line._turns = Turns()
+    with pytest.raises(Late) as caught:
+        if form == "send_many":
+            proxy.send_many([Peer("http://x")], Message(), timeout=9, deadline=0.2)
+        elif form == "stream":
+            with proxy.stream(Peer("http://x"), Message(), timeout=0.2):
+                pass
+        else:
+            proxy.send(Peer("http://x"), Message(), timeout=0.2)
+
+    assert str(caught.value) == (
+        "waited 0.2 s while 48 calls and streams were under way, which is the most "
+        "there may be\n  fix:   end some before you begin others, or ask many with "
+        "send_many"
+    )
+    assert caught.value.delivered is False
+
+
+@pytest.mark.parametrize("limit", [float("nan"), float("inf"), -1.0, 0.0, 1e30])
+def test_a_limit_that_is_none_is_judged_by_the_host(proxy, http, limit):
+    with Hostile(parrot) as there:
+        told = []
+        for transport in (proxy, http):
+            try:
+                told.append(
+                    transport.send(Peer(there.url), Message(), timeout=limit).status
+                )
+            except (UsageError, TransportError) as exc:
+                told.append(str(exc))
+    assert told[0] == told[1]
+
+
 # --- many peers ---------------------------------------------------------------------
 
 
@@ -220,6 +370,122 @@ def test_async_peers_and_outcomes(proxy):
     with Hostile(parrot) as there:
         url = there.url
         assert asyncio.run(main()) == [b"y"] * 10
+
+
+def raising(peers):
+    yield from peers
+    raise KeyError("mine")
+
+
+async def araising(peers):
+    for peer in peers:
+        await asyncio.sleep(0)
+        yield peer
+    raise KeyError("mine")
+
+
+def wrong(peers):
+    return [*peers, "no peer"]
+
+
+@pytest.mark.parametrize("made", [raising, araising, wrong])
+@pytest.mark.parametrize("read", ["sync", "async"])
+def test_what_an_iterable_of_peers_raises_comes_after_the_outcomes(
+    proxy, http, made, read
+):
+    """They are earned: the messages have arrived."""
+    if read == "sync" and made is araising:
+        pytest.skip("an async iterable is for asend_many")
+
+    async def aread(transport):
+        try:
+            async for one in transport.asend_many(made(peers), Message(body=b"x")):
+                found.append(one.index)
+        except (KeyError, UsageError) as exc:
+            found.append(str(exc))
+
+    with Hostile(lambda line: line.wait(0.2) and parrot(line)) as there:
+        peers = [Peer(f"{there.url}/{i}") for i in range(5)]
+        all_found = []
+        for transport in (proxy, http):
+            found = []
+            if read == "async":
+                asyncio.run(aread(transport))
+            else:
+                try:
+                    for one in transport.send_many(made(peers), Message(body=b"x")):
+                        found.append(one.index)
+                except (KeyError, UsageError) as exc:
+                    found.append(str(exc))
+            all_found.append([*sorted(found[:-1]), found[-1]])
+
+    assert all_found[0][:-1] == [0, 1, 2, 3, 4]
+    assert all_found[0] == all_found[1]
+
+
+def test_several_threads_read_the_same_outcomes(proxy):
+    with Hostile(parrot) as there:
+        peers = [Peer(f"{there.url}/{i}") for i in range(40)]
+        body, found, errors = bytes(600_000), [], []
+        outcomes = proxy.send_many(peers, Message(body=body), limit=8)
+
+        def read():
+            try:
+                found.extend(outcomes)
+            except BaseException as exc:
+                errors.append(exc)
+
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    assert errors == []
+    assert sorted(one.index for one in found) == list(range(40))
+    assert all(one.unwrap().body == body for one in found)
+
+
+def test_outcomes_that_are_closed_end_whoever_reads_them(proxy):
+    seen, found = threading.Event(), []
+    with Hostile(holding(seen, threading.Event())) as there:
+        outcomes = proxy.send_many([Peer(there.url)], Message(body=b"x"))
+        reader = threading.Thread(target=lambda: found.append(next(outcomes, "none")))
+        reader.start()
+        assert seen.wait(20)
+        outcomes.close()
+        reader.join(20)
+
+    assert found == ["none"]
+
+
+def test_reads_that_are_cancelled_lose_no_outcome(proxy):
+    more = threading.Event()
+
+    def script(line):
+        while line.request():
+            more.wait(20)
+            line.send(OK)
+
+    async def main():
+        outcomes = proxy.asend_many(peers, Message(body=b"x"), limit=1)
+        for _ in range(3):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(anext(outcomes), 0.02)
+        more.set()
+
+        async def read():
+            async for one in outcomes:
+                found.append(one.index)
+
+        await asyncio.gather(read(), read(), read())
+
+    found = []
+
+    with Hostile(script) as there:
+        peers = [Peer(there.url)] * 20
+        asyncio.run(main())
+    assert sorted(found) == list(range(20))
 
 
 def test_a_message_that_cannot_be_made_fails_for_its_peer_alone(proxy):

@@ -1,0 +1,89 @@
+"""What a confined plugin sends in parts: chunks of a stream, and peers."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from btplug._broker.flow import cut
+from btplug._broker.parcels import Turn, packed
+from btplug._confine.frames import INLINE, LONGEST
+from btplug.errors import TooLarge, UsageError
+from btplug.message import Message, Peer
+from btplug.outcome import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_BATCH = 64  # peers of a list that go together; of what is made one by one, one
+_ROOM = LONGEST - 4096  # bytes of a turn
+
+
+def parts(chunks: Any) -> Iterator[bytes]:  # any kind a stream takes
+    """Yield what a stream is given, in parts that fit into a frame each."""
+    from btplug.values import view_of  # few plugins stream
+
+    if isinstance(chunks, bytes | bytearray | memoryview):
+        yield from cut(chunks)
+    elif isinstance(chunks, str | os.PathLike):
+        with open(chunks, "rb") as file:
+            yield from _read(file)
+    elif hasattr(chunks, "read"):
+        yield from _read(chunks)
+    else:
+        for chunk in chunks:
+            yield from cut(view_of(chunk))
+
+
+def _read(file: Any) -> Iterator[bytes]:
+    from btplug.values import view_of
+
+    while part := file.read(INLINE):
+        yield from cut(view_of(part))
+
+
+def turns(
+    peers: Iterable[Peer],
+    message: Callable[[Peer], Message] | None,
+    known: dict[int, Peer],
+) -> Iterator[bytes]:
+    """Yield the turns of *peers*, packed; note in *known* who has which position."""
+    batch: list[Turn] = []
+    size, most = 0, _BATCH if isinstance(peers, list | tuple) else 1
+    for index, peer in enumerate(peers):
+        if not isinstance(peer, Peer):
+            if batch:
+                yield packed(batch)
+            raise UsageError(
+                f"found a {type(peer).__name__} after {index:,} peers, expected a Peer",
+                fix="make one of a text with Peer.parse(text)",
+            )
+        known[index] = peer
+        turn = _turn(peer, message)
+        length = len(turn.message.body) if turn.message else 0
+        if batch and size + length > INLINE:
+            yield packed(batch)
+            batch, size = [], 0
+        batch.append(turn)
+        size += length
+        if len(batch) >= most:
+            yield packed(batch)
+            batch, size = [], 0
+    if batch:
+        yield packed(batch)
+
+
+def _turn(peer: Peer, message: Callable[[Peer], Message] | None) -> Turn:
+    if message is None:
+        return Turn(peer)
+    try:
+        turn = Turn(peer, message(peer))
+        if len(packed(turn)) > _ROOM:
+            raise TooLarge(
+                f"found a message of more than {_ROOM:,} bytes for one peer of many",
+                fix="send one message to all of them, or one by one with send",
+                delivered=False,
+            )
+    except Exception as exc:
+        return Turn(peer, failure=Failure.of(exc))
+    return turn
