@@ -100,10 +100,20 @@ class Broker:
                 fix="wait for one of them, or ask many peers with send_many",
                 delivered=False,
             )
-            flow.post(Kind.FAILURE, packed(Fault.of(busy)))
+            _fail(flow, busy)
             return
         self._calls[frame.id] = flow
-        self._threads.submit(lambda: self._work(flow, ask))
+        try:
+            self._threads.submit(lambda: self._work(flow, ask))
+        except RuntimeError as exc:
+            del self._calls[frame.id]
+            none = NotAllowed(
+                f"found no thread for the call ({exc}), expected one",
+                fix="end other calls first, or have the system allow more processes "
+                "(ulimit -u)",
+                delivered=False,
+            )
+            _fail(flow, none)
 
     def _busy(self) -> bool:
         """Tell whether as many calls as there may be are under way.

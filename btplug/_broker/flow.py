@@ -177,13 +177,17 @@ class Threads:
         self._work: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Let a thread do *work*, which raises nothing."""
+        """Let a thread do *work*, which raises nothing.
+
+        Raises:
+            RuntimeError: The system gives no more threads.
+        """
         with self._lock:
             if self._idle:
                 self._idle -= 1
             elif self._count < self._most:
-                self._count += 1
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._count += 1
         self._work.put(work)
 
     def _run(self) -> None:

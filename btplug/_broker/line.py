@@ -77,12 +77,8 @@ class Line:
         with self._lock:
             self._last = self._last % 0xFFFFFFFF + 1
             flow = self._flows[self._last] = Flow(self._last, self._channel.send)
-            if self._ended is not None:
-                flow.close(_refused())
-            elif not self._heard:
-                self._heard = True
-                self._thread.start()
         try:
+            self._begin(flow)
             flow.post(kind, body)
         except OSError as exc:
             self.close(flow, cancel=False)
@@ -93,6 +89,14 @@ class Line:
         if wanted is not None:
             wanted.hold(flow)
         return flow
+
+    def _begin(self, flow: Flow) -> None:
+        with self._lock:
+            if self._ended is not None:
+                flow.close(_refused())
+            elif not self._heard:
+                self._thread.start()
+                self._heard = True
 
     def close(self, flow: Flow, *, cancel: bool) -> None:
         """Let a call go; once more does nothing."""

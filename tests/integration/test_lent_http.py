@@ -34,6 +34,7 @@ from btplug.errors import (
 from btplug.outcome import Failure
 
 MIB = 1024 * 1024
+NOBODY = Peer("http://127.0.0.1:1")
 
 
 @pytest.fixture
@@ -277,18 +278,24 @@ def test_calls_that_are_cancelled_and_have_not_ended_hinder_others_for_a_while(h
         made.close()
 
 
-@pytest.mark.parametrize("form", ["send", "stream", "send_many"])
+FORMS = {
+    "send": lambda proxy, **limits: proxy.send(NOBODY, Message(), **limits),
+    "receive": lambda proxy, **limits: proxy.receive(NOBODY, **limits),
+    "stream": lambda proxy, **limits: proxy.stream(
+        NOBODY, Message(), **limits
+    ).__enter__(),
+    "send_many": lambda proxy, timeout: proxy.send_many(
+        [NOBODY], Message(), timeout=9, deadline=timeout
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_call_waits_no_longer_for_its_turn_than_it_may_take(proxy, form):
     """A plugin with many streams open would wait for itself, for ever."""
     proxy._line._turns = Turns()
     with pytest.raises(Late) as caught:
-        if form == "send_many":
-            proxy.send_many([Peer("http://x")], Message(), timeout=9, deadline=0.2)
-        elif form == "stream":
-            with proxy.stream(Peer("http://x"), Message(), timeout=0.2):
-                pass
-        else:
-            proxy.send(Peer("http://x"), Message(), timeout=0.2)
+        FORMS[form](proxy, timeout=0.2)
 
     assert str(caught.value) == (
         "waited 0.2 s while 48 calls and streams were under way, which is the most "
@@ -754,6 +761,37 @@ def test_credit_that_was_never_earned_ends_the_child(http):
             )
         finally:
             made.close()
+
+
+@contextlib.contextmanager
+def no_more_threads():
+    """No thread can start: the system has no room for such a stack."""
+    before = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def test_a_call_for_which_there_is_no_thread_fails_alone(raw):
+    with no_more_threads():
+        raw.channel.send(call(method="health"))
+        failed = raw.channel.receive()
+    raw.channel.send(call(method="health"))
+
+    assert str(unpacker(Fault)(failed.body).error()) == (
+        "found no thread for the call (can't start new thread), expected one\n  fix:   "
+        "end other calls first, or have the system allow more processes (ulimit -u)"
+    )
+    assert raw.channel.receive().kind == Kind.RETURN
+    assert raw.broker._threads._count == 1
+
+
+def test_a_plugin_for_which_there_is_no_thread_can_call_later(proxy):
+    with no_more_threads(), pytest.raises(RuntimeError, match="can't start new"):
+        proxy.health()
+
+    assert proxy.health().ok
 
 
 def test_calls_without_end_are_refused_and_do_no_harm(http):
