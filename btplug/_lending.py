@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
+from btplug._reached import Reached
 from btplug.errors import BtplugError, PluginFailed, Unsupported, reason_of
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class Transports(Mapping[str, "Transport"]):
         self._lock = threading.Lock()  # transports start side by side
         # What to do for those that were not asked to start (the host's part).
         self.withheld: list[str] = []
-        # URLs that were sent to, for the log of runs (the host's part).
-        self.reached: dict[str, None] = {}
+        # Beginnings of URLs that were sent to, for the log of runs (the host's part).
+        self.reached = Reached()
 
     def __getitem__(self, name: str) -> Transport:
         if error := self._broken.get(name):
@@ -79,8 +80,10 @@ class Transports(Mapping[str, "Transport"]):
 
     def _note(self, peer: Any) -> Any:
         url = getattr(peer, "url", peer)
-        if isinstance(url, str) and len(self.reached) < _MOST_REACHED:
-            self.reached[url if "://" in url else f"http://{url}"] = None
+        if isinstance(url, str):
+            whole = url if "://" in url else f"http://{url}"
+            # Not the path: of one host there may be any number.
+            self.reached.add("/".join(whole.split("/", 3)[:3]))
         return peer
 
     async def _noted_later(self, peers: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -155,7 +158,6 @@ class Transports(Mapping[str, "Transport"]):
         ]
 
 
-_MOST_REACHED = 1000
 _PLAIN = ("asend_many", "astream", "execute", "send_many", "stream")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from btplug._broker.flow import Flow, Threads, parted
 from btplug._broker.parcels import Ask, Fault, packed, unpacker
 from btplug._confine.frames import INLINE, BadFrame, Frame, Kind
+from btplug._reached import Reached
 from btplug.errors import Cut, NotAllowed, TooLarge, TransportError, UsageError
 from btplug.message import Message, Peer, Reply
 
@@ -30,7 +31,6 @@ MOST_BODY = 64 * 1024 * 1024  # bytes of a message that is sent whole
 _MOST_BODIES = 256 * 1024 * 1024  # of all of them together
 _MOST_UNREAD = 512 * 1024 * 1024  # bytes of replies that the plugin has not read
 _GRACE = 0.5  # seconds for calls to let go of what they hold
-_MOST_REACHED = 1000  # hosts that are remembered
 
 
 class Broker:
@@ -43,7 +43,7 @@ class Broker:
         home: Where everything async of the transports lives.
 
     Attributes:
-        reached: ``host:port`` of every peer that was sent to, in order.
+        reached: ``host:port`` of the peers that were sent to.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Broker:
         post: Callable[[Frame], object],
         home: HomeLoop,
     ) -> None:
-        self.reached: dict[str, None] = {}
+        self.reached = Reached()
         self.home = home
         self._transports, self._hosts, self._post = transports, hosts, post
         self._calls: dict[int, Flow] = {}
@@ -210,9 +210,7 @@ class Broker:
                 fix="choose a transport that serves it",
                 delivered=False,
             )
-        place = self._hosts.check(peer.url)
-        if len(self.reached) < _MOST_REACHED:
-            self.reached[place] = None
+        self.reached.add(self._hosts.check(peer.url))
         return peer
 
     def _message(self, flow: Flow, ask: Ask) -> tuple[Message, int]:

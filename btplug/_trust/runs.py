@@ -27,8 +27,8 @@ class Run(NamedTuple):
         fingerprint: Of the lock that decided; None: none did.
         exit_code: As documented; 0 is done.
         seconds: From the start of the process's own work to its end.
-        hosts: That the plugin reached; where a line is too short for all of them, the
-            last entry says how many more there were.
+        hosts: That the plugin reached; where they are too many for a line, the last
+            entry says how many more there were.
     """
 
     time: str
@@ -50,16 +50,19 @@ def runs_file(home: Folders) -> str:
     return os.path.join(home.state_root, "_runs", "runs.jsonl")
 
 
-def append(home: Folders, run: Run) -> None:
+def append(home: Folders, run: Run, *, more: int = 0) -> None:
     """Write one line to the end of the log.
 
     One call of `write` in append mode: lines of runs side by side stay whole.
+
+    Args:
+        more: Hosts that the plugin reached besides those of *run*.
 
     Raises:
         OSError: It cannot be written.
     """
     path = runs_file(home)
-    run = run._replace(hosts=_fitting(run.hosts))
+    run = run._replace(hosts=_fitting(run.hosts, more))
     line = (_line(run) + "\n").encode()
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     flags |= os.O_NONBLOCK
@@ -80,14 +83,16 @@ def append(home: Folders, run: Run) -> None:
         os.close(fd)
 
 
-def _fitting(hosts: tuple[str, ...]) -> tuple[str, ...]:
+def _fitting(hosts: tuple[str, ...], more: int) -> tuple[str, ...]:
     # They are a plugin's words: it could have the runs of others make room.
     room = _MOST_HOSTS
     for count, host in enumerate(hosts):
         room -= len(ascii(host))  # about as it is written
         if room < 0:
-            return (*hosts[:count], f"{len(hosts) - count} more")
-    return hosts
+            more += len(hosts) - count
+            hosts = hosts[:count]
+            break
+    return (*hosts, f"{more} more") if more else hosts
 
 
 def _turned(path: str, fd: int, flags: int) -> int:

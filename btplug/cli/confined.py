@@ -74,7 +74,7 @@ class Confined(click.Command):
                 conversation.close()
             for one in brokers:
                 one.close()
-                host.reached += one.reached
+                host.reached.merge(one.reached)
             child.kill()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from btplug._discovery import Finder, read_spot
 from btplug._folders import digest, folders, load_cached, observe, settled, store_cached
 from btplug._installed import Spot
+from btplug._reached import Reached
 from btplug.cli.admission import Admitted, Gate
 from btplug.cli.report import fail, warn
 from btplug.cli.stream import ResultStream
@@ -64,7 +65,7 @@ class Host:
         # Of this run, for the log of runs: what was called, and which hosts it reached.
         self.begun = time.time()
         self.called: Manifest | None = None
-        self.reached: list[str] = []
+        self.reached = Reached()
         self.told_project = False
         self.child: Child | None = None  # of a plugin that is confined
         self.stdin_flags: int | None = None  # that it could change
@@ -277,7 +278,7 @@ class Host:
         for error in (*rest, *self.transports.shut_down()):
             warn(error, json=self.json_errors)
         # Of a confined plugin the broker has told.
-        self.reached += self.context.transports.reached
+        self.reached.merge(self.context.transports.reached)
         self.context.close()
         if not self.lasting:  # otherwise they end with it
             self.context.settings.give_back_logs()

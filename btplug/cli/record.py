@@ -87,4 +87,4 @@ def record(host: Host, code: int) -> None:
         hosts=tuple(dict.fromkeys(filter(None, map(_place, host.reached)))),
     )
     with suppress(OSError):
-        append(host.home, run)
+        append(host.home, run, more=host.reached.more)

@@ -145,6 +145,48 @@ def test_whom_a_plugin_sent_to_is_logged_wherever_it_ran(
     assert run["hosts"] == [f"127.0.0.{n}:9" for n in range(1, 9)]
 
 
+MANY = """
+from btplug import CLIPlugin, Message, Peer
+
+class Plugin(CLIPlugin):
+    def initialize(self, config): pass
+    def shutdown(self): pass
+    def execute(self, data=None):
+        http = self.context.transports["http"]
+        for number in range(2000):
+            try:
+                http.send(Peer(f"http://127.0.0.1:1/{number}"), Message())
+            except Exception as exc:
+                pass
+        # What is no target is refused before anybody is asked.
+        near = [Peer(f"http://127.{n % 200}.{n // 200}.1:1/") for n in range(1010)]
+        for peer in near + near:
+            try:
+                http.send(peer, Message(target="#no"))
+            except Exception as exc:
+                pass
+        return "done"
+"""
+
+
+@pytest.mark.parametrize("how", [[], ["--in-process"]])
+def test_hosts_that_are_too_many_for_the_log_are_counted(
+    how, btplug, make_plugin, home
+):
+    """A thousand others hid the one that counts."""
+    make_plugin(
+        "it", MANY, where=home / "cli_plugins", transports="[http]",
+        permissions="{network: [127.0.0.0/8]}",
+    )  # fmt: skip
+    accept(btplug, *how, "it")
+
+    assert btplug("run", "it").stdout == "done\n"
+
+    (run,) = runs_of(btplug)
+    assert run["hosts"][:3] == ["127.0.0.1:1", "127.1.0.1:1", "127.2.0.1:1"]
+    assert (len(run["hosts"]), run["hosts"][-1]) == (1001, "10 more")
+
+
 def test_whom_a_shipped_command_sent_to_is_logged(btplug):
     btplug("run", "fetch", "http://127.0.0.1:9/path?token=hush")
 
@@ -188,7 +230,12 @@ def test_a_run_that_reached_too_many_hosts_for_a_line_says_how_many_more(home):
     assert tuple(few) == hosts[:10]
     assert (tuple(many[:-1]), many[-1]) == (hosts[: len(many) - 1], f"{1001 - len(many)} more")  # fmt: skip
     assert len(many) > 20
-    assert (home / "state" / "_runs" / "runs.jsonl").stat().st_size < 80_000
+    runs.append(folders(), RUN._replace(hosts=hosts[:2]), more=7)
+    runs.append(folders(), RUN._replace(hosts=hosts), more=7)
+    *_, few, last = (run["hosts"] for run in runs.read_runs(folders()))
+    assert few == [*hosts[:2], "7 more"]
+    assert last == [*many[:-1], f"{1008 - len(many)} more"]
+    assert (home / "state" / "_runs" / "runs.jsonl").stat().st_size < 160_000
 
 
 def test_damaged_lines_are_left_out(btplug, home):

@@ -16,7 +16,7 @@ LAYERS = [  # a module may import from earlier lines only
     {"_confine.rules", "_confine.offer"},
     {"_confine.process"},
     {"sandbox"},
-    {"_jobs", "_threads"},
+    {"_jobs", "_reached", "_threads"},
     {"_yaml", "logs", "network", "_folders", "_loop", "_trust.blocktext"},
     {"_trust.hashes", "_trust.owners"},
     {"_json", "_load.pinned", "_load.ahead"},
