@@ -125,6 +125,14 @@ def _too_long(what: str, length: int, most: int) -> NotAllowed:
     )
 
 
+def names_one(text: str) -> bool:
+    """Tell whether a rule permits one host only, whatever it looks like."""
+    rule = _rule(text)
+    if rule.network is not None:
+        return rule.network.num_addresses == 1
+    return text != "any" and "*" not in text and not rule.name.startswith(".")
+
+
 def _names(
     rule: _Rule, host: str, literal: IPv4Address | IPv6Address | None, port: int
 ) -> bool:

@@ -187,8 +187,12 @@ def _broker(host: Host, manifest: Manifest, child: Child, words: list[str]) -> B
 
 def _places(texts: Iterable[str]) -> Iterator[str]:
     """Yield ``host:port`` of what *texts* name: URLs, host:port, hotkey@host:port."""
+    from btplug._broker.hosts import names_one
+
     for text in texts:
-        if ":" in text and (place := place_of(text)):
+        place = place_of(text) if ":" in text else None
+        # A word may come from anywhere: `x://any` is no permission for all hosts.
+        if place and names_one(place):
             yield place
 
 

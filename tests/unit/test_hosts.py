@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from btplug._broker.hosts import Hosts
+from btplug.cli.confined import _places
+from btplug.cli.lent import texts
 from btplug.errors import NotAllowed
 
 RULES = ["good.example", "Other.Example:8091", "*.deep.example", "10.0.0.0/8",
@@ -168,3 +170,41 @@ def test_whatever_is_written_another_parser_finds_the_same_host(text):
     except httpx.InvalidURL:
         return
     assert found.host.rstrip(".") == place.rpartition(":")[0].strip("[]")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "any", "x://any", "spool://any", "--peer=foo://any/path", "5Fx@any:80",
+        "*.com:443", "http://*.com/", "x://*.com", "x://*", "http://.com/", ".com:80",
+        "x://.com.", "10.0.0.0/8", "x://10.0.0.0/8", "http://[::]/0", "x://0.0.0.0",
+    ],
+)  # fmt: skip
+def test_a_word_of_the_command_line_names_one_host_at_most(word):
+    """Whoever can have a word typed would open all others."""
+    hosts = Hosts(_places(texts([word])))
+
+    for host, address in (("evil.com", "8.8.8.8"), ("8.8.8.8", "8.8.8.8"),
+                          ("10.1.2.3", "10.1.2.3"), ("x.com", "8.8.4.4")):  # fmt: skip
+        for port in (80, 443):
+            assert not hosts.allows(host, port, address)
+            with pytest.raises(NotAllowed):
+                hosts.check(f"http://{host}:{port}/")
+
+
+@pytest.mark.parametrize(
+    ("word", "url", "address"),
+    [
+        ("http://any/", "http://any/", "8.8.8.8"),
+        ("good.com:443", "https://good.com/x", "8.8.8.8"),
+        ("5Fx@10.1.2.3:9", "http://10.1.2.3:9/", "10.1.2.3"),
+        ("--peer=http://[2001:db8::1]:9/a", "http://[2001:db8::1]:9/", "2001:db8::1"),
+        ("x://[2001:db8::1]", "http://[2001:db8::1]:9/", "2001:db8::1"),
+    ],
+)
+def test_a_word_of_the_command_line_names_its_host(word, url, address):
+    hosts = Hosts(_places(texts([word])))
+    place = hosts.check(url)
+    host, _, port = place.rpartition(":")
+
+    assert hosts.allows(host.strip("[]"), int(port), address)
