@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from btplug._broker.flow import Flow, Threads, parted
+from btplug._broker.flow import Flow, Room, Threads, parted
 from btplug._broker.parcels import Ask, Fault, packed, unpacker
 from btplug._confine.frames import INLINE, BadFrame, Frame, Kind
 from btplug._reached import Reached
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from btplug.transport import Transport
 
 MOST_CALLS = 64  # at once
-_MOST_ENDING = 4 * MOST_CALLS  # with those that were cancelled and have not ended
+_MOST_ENDING = 2 * MOST_CALLS  # with those that were cancelled and have not ended
 MOST_BODY = 64 * 1024 * 1024  # bytes of a message that is sent whole
 _MOST_BODIES = 256 * 1024 * 1024  # of all of them together
 _MOST_UNREAD = 512 * 1024 * 1024  # bytes of replies that the plugin has not read
+_MOST_QUEUED = 256 * 1024 * 1024  # bytes of parts that wait to be sent
+_MOST_SPOOLED = 1024**3  # bytes of streams that are signed, and so read twice
 _GRACE = 0.5  # seconds for calls to let go of what they hold
 
 
@@ -43,6 +45,7 @@ class Broker:
         home: Where everything async of the transports lives.
 
     Attributes:
+        spooled: Room for what is written to temporary files.
         reached: ``host:port`` of the peers that were sent to.
     """
 
@@ -62,6 +65,7 @@ class Broker:
         self._lock = threading.Lock()
         self._over = threading.Condition()
         self._bodies = self._unread = 0
+        self._queued, self.spooled = Room(_MOST_QUEUED), Room(_MOST_SPOOLED)
 
     def take(self, frame: Frame) -> None:
         """Take a frame of the child's: a call, or what belongs to one.
@@ -75,9 +79,13 @@ class Broker:
             # Of a call that is over something may still be on its way.
             if (flow := self._calls.get(frame.id)) is not None:
                 if frame.kind == Kind.CANCEL:
-                    flow.close(_unwanted())
-                else:
+                    flow.end(_unwanted())
+                    return
+                try:
                     flow.put(frame)
+                except TooLarge as exc:
+                    _fail(flow, exc)
+                    flow.end(exc)
         else:
             raise BadFrame(f"a frame of the kind {frame.kind}, expected a call")
 
@@ -93,7 +101,7 @@ class Broker:
         ask = self._ask(frame.body)
         if not frame.id or frame.id in self._calls:
             raise BadFrame(f"a call with the id {frame.id}, which is none or in use")
-        flow = Flow(frame.id, self._post)
+        flow = Flow(frame.id, self._post, self._queued)
         if self._busy():
             busy = NotAllowed(
                 f"{MOST_CALLS} calls are under way already",
@@ -138,6 +146,7 @@ class Broker:
             with self._over:
                 self._calls.pop(flow.number, None)
                 self._over.notify_all()
+            flow.end(_unwanted())
 
     def _carry(self, flow: Flow, ask: Ask) -> None:
         transport = self._transports.get(ask.transport)

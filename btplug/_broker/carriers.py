@@ -11,13 +11,13 @@ from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from btplug._broker.flow import Flow, cut, parted
-from btplug._broker.parcels import Ask, Done, Turn, fitting, packed, unpacker
+from btplug._broker.flow import Flow, Room, cut, parted
+from btplug._broker.parcels import Ask, Done, Turn, Turns, fitting, packed, unpacker
 from btplug._confine.frames import INLINE, Frame, Kind
 from btplug.errors import TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import IO
 
     from btplug._broker.broker import Broker
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from btplug.outcome import Outcome
     from btplug.transport import Transport
 
-MOST_SPOOLED = 1024**3  # bytes of a streamed body that is signed, and so read twice
 _MOST_TURNS = 512
-_TURNS = unpacker(list[Turn])
+_TURNS = unpacker(Turns)
 
 
 class _Awaited:
@@ -108,8 +107,8 @@ async def stream(
         if not ask.chunked:
             await _streamed(awaited, flow, transport, peer, message, None, ask)
         elif ask.again and _is_signed(peer):
-            with TemporaryFile() as file:
-                await _spool(awaited, file)
+            with TemporaryFile() as file, _spooling(broker.spooled) as take:
+                await _spool(awaited, file, take)
                 await _streamed(awaited, flow, transport, peer, message, file, ask)
         else:
             parts = awaited.parts()
@@ -121,16 +120,33 @@ def _is_signed(peer: Peer) -> bool:
     return (peer.dialect or ("" if peer.hotkey else "none")) != "none"
 
 
-async def _spool(awaited: _Awaited, file: IO[bytes]) -> None:
+@contextmanager
+def _spooling(room: Room) -> Iterator[Callable[[int], None]]:
+    """Yield what counts bytes of a file; they count as long as it is there."""
     size = 0
-    async for part in awaited.parts():
-        size += len(part)
-        if size > MOST_SPOOLED:
+
+    def take(length: int) -> None:
+        nonlocal size
+        if not room.take(length):
             raise TooLarge(
-                f"found more than {MOST_SPOOLED:,} bytes to be signed",
+                f"found more than {room.most:,} bytes to be signed, of all streams "
+                "together",
                 fix="send it to a peer without a hotkey, or in several messages",
                 delivered=False,
             )
+        size += length
+
+    try:
+        yield take
+    finally:
+        room.give(size)
+
+
+async def _spool(
+    awaited: _Awaited, file: IO[bytes], take: Callable[[int], None]
+) -> None:
+    async for part in awaited.parts():
+        take(len(part))
         file.write(part)
     file.seek(0)
 

@@ -11,11 +11,37 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from btplug._confine.frames import CHUNK, WINDOW, BadFrame, Frame, Kind
+from btplug.errors import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _WINDOWED = (Kind.CHUNK, Kind.OUTCOME)
+
+
+class Room:
+    """Bytes that may be held at once, of all calls together.
+
+    Attributes:
+        most: How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self._held = most, 0
+        self._lock = threading.Lock()
+
+    def take(self, length: int) -> bool:
+        """Count *length* bytes more, if there is room for them."""
+        with self._lock:
+            if self._held + length > self.most:
+                return False
+            self._held += length
+            return True
+
+    def give(self, length: int) -> None:
+        """Count them no more."""
+        with self._lock:
+            self._held -= length
 
 
 class Flow:
@@ -24,18 +50,21 @@ class Flow:
     Args:
         number: Id of the call.
         post: Sends a frame.
+        room: For what came and is not taken; None: it has no bound of its own.
 
     Attributes:
         changed: Called, in any thread, when something came or it was closed.
     """
 
     __slots__ = (
-        "_closed", "_credit", "_frames", "_held", "_post", "_ready", "_taken",
+        "_closed", "_credit", "_frames", "_held", "_post", "_ready", "_room", "_taken",
         "changed", "number",
     )  # fmt: skip
 
-    def __init__(self, number: int, post: Callable[[Frame], object]) -> None:
-        self.number, self._post = number, post
+    def __init__(
+        self, number: int, post: Callable[[Frame], object], room: Room | None = None
+    ) -> None:
+        self.number, self._post, self._room = number, post, room
         self._ready = threading.Condition()
         self._frames: deque[Frame] = deque()
         self._credit, self._held, self._taken = WINDOW, 0, 0
@@ -47,6 +76,7 @@ class Flow:
 
         Raises:
             BadFrame: It had no credit for it, or gives more than there can be.
+            TooLarge: There is no room for it.
         """
         with self._ready:
             if frame.kind == Kind.CREDIT:
@@ -57,6 +87,11 @@ class Flow:
                 self._held += frame.kind in _WINDOWED
                 if self._held > WINDOW:
                     raise BadFrame("more parts of a body than were asked for")
+                if self._room is not None:
+                    if self._closed is not None:
+                        return  # nobody takes it any more, see `end`
+                    if not self._room.take(len(frame.body)):
+                        raise _no_room(self._room.most)
                 self._frames.append(frame)
         self._tell()
 
@@ -64,6 +99,15 @@ class Flow:
         """Let nobody wait any longer: *error* is raised once all is taken."""
         with self._ready:
             self._closed = self._closed or error
+        self._tell()
+
+    def end(self, error: BaseException) -> None:
+        """Close it, and forget what was not taken."""
+        with self._ready:
+            self._closed = self._closed or error
+            if self._room is not None:
+                self._room.give(sum(len(frame.body) for frame in self._frames))
+            self._frames.clear()
         self._tell()
 
     def _tell(self) -> None:
@@ -89,6 +133,8 @@ class Flow:
                     raise self._closed
                 return None
             frame = self._frames.popleft()
+            if self._room is not None:
+                self._room.give(len(frame.body))
             grant = 0
             if frame.kind in _WINDOWED:
                 self._held -= 1
@@ -144,6 +190,14 @@ class Flow:
     def post(self, kind: int, body: bytes = b"", *, more: bool = False) -> None:
         """Send what needs no credit."""
         self._post(Frame(kind, body, self.number, more))
+
+
+def _no_room(most: int) -> TooLarge:
+    return TooLarge(
+        f"found more than {most:,} bytes that wait to be sent, of all calls together",
+        fix="send to fewer at once",
+        delivered=None,
+    )
 
 
 def parted(body: bytes) -> Iterator[tuple[bytes, bool]]:

@@ -5,7 +5,7 @@ Everything is decoded into types that were written down; anything else is refuse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -57,6 +57,11 @@ class Turn(msgspec.Struct, array_like=True, frozen=True):
     peer: Peer
     message: Message | None = None
     failure: Failure | None = None
+
+
+# A frame could hold so many that they take twenty times its size.
+BATCH = 64
+Turns = Annotated[list[Turn], msgspec.Meta(max_length=BATCH)]
 
 
 class Done(msgspec.Struct, array_like=True, frozen=True):

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from btplug._broker.flow import cut
-from btplug._broker.parcels import Turn, packed
+from btplug._broker.parcels import BATCH, Turn, packed
 from btplug._confine.frames import INLINE, LONGEST
 from btplug.errors import TooLarge, UsageError
 from btplug.message import Message, Peer
@@ -15,7 +15,6 @@ from btplug.outcome import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_BATCH = 64  # peers of a list that go together; of what is made one by one, one
 _ROOM = LONGEST - 4096  # bytes of a turn
 
 
@@ -49,7 +48,8 @@ def turns(
 ) -> Iterator[bytes]:
     """Yield the turns of *peers*, packed; note in *known* who has which position."""
     batch: list[Turn] = []
-    size, most = 0, _BATCH if isinstance(peers, list | tuple) else 1
+    # What is made one by one goes one by one.
+    size, most = 0, BATCH if isinstance(peers, list | tuple) else 1
     for index, peer in enumerate(peers):
         if not isinstance(peer, Peer):
             if batch:

@@ -265,9 +265,9 @@ def test_calls_that_are_cancelled_and_have_not_ended_hinder_others_for_a_while(h
             if number > MOST_CALLS:
                 send(call(number=number))
             send(Frame(Kind.CANCEL, b"", number))
-        refused = [made.channel.receive() for _ in range(2 * MOST_CALLS - 1)]
+        refused = [made.channel.receive() for _ in range(4 * MOST_CALLS - 1)]
         assert all(b"calls are under way already" in one.body for one in refused)
-        assert len(made.broker._calls) == 4 * MOST_CALLS
+        assert len(made.broker._calls) == 2 * MOST_CALLS
         more.set()
         with made.broker._over:
             assert made.broker._over.wait_for(lambda: not made.broker._calls, 20)
@@ -875,6 +875,92 @@ def test_replies_that_nobody_reads_are_held_up_to_a_limit(http, monkeypatch):
     )
     assert error.delivered is True
     assert made.broker._unread == 0
+
+
+def test_parts_that_wait_to_be_sent_are_bounded_over_all_calls(http, monkeypatch):
+    """Each call has its window; all of them together had a gigabyte."""
+    monkeypatch.setattr(broker, "_MOST_QUEUED", 2_500_000)
+    with Hostile(lambda line: line.wait()) as there:
+        made = Lent({"http": http}, http.context.home)
+        send, queued = made.channel.send, made.broker._queued
+        try:
+            for number in (1, 2, 3, 4):
+                send(call(there.url, number=number, timeout=2.0))
+                send(Frame(Kind.CHUNK, bytes(1_000_000), number, more=True))
+                if number == 3:
+                    failed = made.channel.receive()
+                    send(Frame(Kind.CANCEL, b"", 1))
+            send(call(method="health", number=9))
+            assert made.channel.receive().id == 9
+            assert queued._held == 2_000_000
+            assert made.error is None
+        finally:
+            made.close()
+        with made.broker._over:
+            assert made.broker._over.wait_for(lambda: not made.broker._calls, 20)
+
+    assert failed.id == 3
+    error = unpacker(Fault)(failed.body).error()
+    assert isinstance(error, TooLarge)
+    assert str(error) == (
+        "found more than 2,500,000 bytes that wait to be sent, of all calls together\n"
+        "  fix:   send to fewer at once"
+    )
+    assert queued._held == 0
+
+
+def test_a_frame_holds_no_more_peers_than_are_sent_together(raw):
+    """A mebibyte of them took twenty when it was read."""
+    send = raw.channel.send
+    for number, count in ((1, 64), (2, 65)):
+        send(call(method="send_many", number=number, limit=1))
+        turns = [Turn(Peer("x:"))] * count
+        send(Frame(Kind.CHUNK, packed(turns), number))
+        while (found := raw.channel.receive()).id != number:
+            continue  # an outcome more of the first
+        assert found.kind == (Kind.OUTCOME if count == 64 else Kind.FAILURE)
+        send(Frame(Kind.CANCEL, b"", number))
+    assert b"a frame that cannot be read" in found.body
+
+
+def test_what_is_to_be_signed_is_bounded_over_all_calls(http, monkeypatch):
+    monkeypatch.setattr(broker, "_MOST_SPOOLED", 5 * MIB)
+    peer = Peer("http://127.0.0.1:1/", dialect="btauth/1")
+    begun, more = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size=-1):
+            if not self.tell():
+                return super().read(size)
+            begun.set()
+            more.wait(20)
+            return b""
+
+    def stream(file):
+        with proxy.stream(peer, Message(), file):
+            pass
+
+    def first():
+        with contextlib.suppress(Unsupported):
+            stream(Slow(bytes(256 * 1024)))
+
+    with lent(http) as proxy:
+        room = proxy.lent.broker.spooled
+        thread = threading.Thread(target=first)
+        thread.start()
+        assert begun.wait(20)
+        with pytest.raises(TooLarge) as caught:
+            stream(io.BytesIO(bytes(5 * MIB)))
+        more.set()
+        thread.join()
+        assert room._held == 0
+        with pytest.raises(Unsupported, match="no key"):
+            stream(io.BytesIO(bytes(5 * MIB)))
+
+    assert str(caught.value) == (
+        "found more than 5,242,880 bytes to be signed, of all streams together\n"
+        "  fix:   send it to a peer without a hotkey, or in several messages"
+    )
 
 
 def test_a_child_that_goes_away_frees_what_it_asked_for(http):
