@@ -251,7 +251,12 @@ class Conversation:
         if told.get("aborted"):
             raise click.Abort
         if "defect" in told:
-            raise RuntimeError(f"in the confined process: {text_of(told, 'defect')}")
+            # Its word alone: who patches btplug there blames btplug.
+            raise PluginFailed(
+                f"its confined process failed: {text_of(told, 'defect')}",
+                fix="report it to the plugin's author, with what BTPLUG_DEBUG=1 shows",
+                plugin=name,
+            )
         if "shown" in told and not self._host.json_errors:
             raise Shown(text_of(told, "shown"), told.get("code"))
         raise self._error(told)

@@ -105,6 +105,7 @@ CASES = [
     Case("q19-fills-the-disk", (1,), ("Permission denied", "plugin.py:"), "S"),
     Case("q22-draws-odd-tables", (8,), ("EVIL", "found a table that is none"), "S"),
     Case("q23-lies-about-json", (0,), ("fine", "no JSON"), "S"),
+    Case("q25-blames-btplug", (1,), ("its confined process failed", "plugin's author"), "S"),
     Case("q20-no-class", (4,), ("found no Plugin", "correct 'entry:'")),
 ]  # fmt: skip
 
