@@ -43,6 +43,7 @@ def compiled(sources: Sequence[tuple[str, bytes]]) -> list[bytes]:
             return []
         if not pid:
             try:
+                pipe.close()  # else it would wait for itself where the host is gone
                 _compile(sources, back)
             finally:
                 os._exit(0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from operating import COMMAND, accept
@@ -452,8 +453,6 @@ def test_compiled_modules_are_pinned_for_their_system(btplug, site):
     accept(btplug, "it")
     btplug("lock")
 
-    from pathlib import Path
-
     lock = Path(site.parent / "btplug.lock").read_text()
     assert " cp311-cp311-linux_x86_64\n" in lock
     assert "source: installed vendor 1.0\n" in lock
@@ -497,6 +496,15 @@ def compiled_ahead(folder, interrupted=0):
         }
 
     return aside(os.geteuid(), work)
+
+
+def state_of(pid):
+    """Return the letter that the system has for the state of a process."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 DEEP = {
@@ -564,6 +572,28 @@ def test_a_signal_is_heard_while_a_file_is_compiled(make_plugin, home):
     assert found["interrupted"]
     assert found["seconds"] < 2
     assert found["children"] == ""
+
+
+COMPILE = """
+from btplug._load.ahead import compiled
+slow = b'f"' + b"{0}" * 40_000 + b'"'
+long = b"".join(b"x=b'%06d'*600;" % n for n in range(1_000))
+compiled([("slow", slow), ("long", long)])
+"""
+
+
+def test_nobody_compiles_on_for_a_host_that_was_killed():
+    with subprocess.Popen([sys.executable, "-c", COMPILE]) as host:
+        children = f"/proc/{host.pid}/task/{host.pid}/children"
+        until = time.monotonic() + 20
+        while not (helper := Path(children).read_text().strip()):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        host.kill()
+
+    while state_of(helper) not in "XZ":
+        assert time.monotonic() < until, "it waits for a reader"
+        time.sleep(0.01)
 
 
 def test_what_cannot_be_compiled_is_tried_once(make_plugin, home):
