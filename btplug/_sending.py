@@ -46,11 +46,7 @@ class Sending:
                     f"found {name}={value!r}, expected seconds above 0",
                     fix="leave it out for none of its own",
                 )
-        if not (isinstance(message, Message) or callable(message)):
-            raise UsageError(
-                f"found a {type(message).__name__} as message, expected a Message",
-                fix="make one with Message.of(data), or give a function of the peer",
-            )
+        check_message(message)
         self._send, self._message = send, message
         self.timeout, self._deadline = timeout, deadline
         self.until = NEVER
@@ -70,7 +66,7 @@ class Sending:
             left = left and end - now
         message = self._message
         if not isinstance(message, Message):
-            message = _made(message, peer)
+            message = made(message, peer)
         return self._send(peer, message, timeout=left)
 
     def stalled(self) -> Late:
@@ -96,7 +92,20 @@ class Sending:
         )
 
 
-def _made(make: Callable[[Peer], Message], peer: Peer) -> Message:
+def check_message(message: object) -> None:
+    """Refuse what is neither a message nor makes one.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if not (isinstance(message, Message) or callable(message)):
+        raise UsageError(
+            f"found a {type(message).__name__} as message, expected a Message",
+            fix="make one with Message.of(data), or give a function of the peer",
+        )
+
+
+def made(make: Callable[[Peer], Message], peer: Peer) -> Message:
     """Make the message of *peer*; what fails is the caller's, and nothing was sent."""
     try:
         message = make(peer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
@@ -22,8 +21,9 @@ from btplug._broker.answers import (
 from btplug._broker.flow import Flow, cut
 from btplug._broker.line import Line, Wanted
 from btplug._broker.parcels import Ask, packed, unpacker
-from btplug._broker.supply import parts, turns
+from btplug._broker.supply import check_chunks, parts, turns
 from btplug._confine.frames import INLINE, BadFrame, Kind
+from btplug._sending import check_message
 from btplug.errors import Unsupported, UsageError
 from btplug.message import Health, Message, Peer, Reply
 from btplug.transport import TransportPlugin
@@ -109,6 +109,12 @@ class Proxy(TransportPlugin):
         limit: int = 512,
         repeatable: bool = False,
     ) -> Any:  # Outcomes, of this side
+        check_message(message)
+        if isinstance(peers, AsyncIterable):
+            raise UsageError(
+                "found an async iterable of peers in send_many, expected a sync one",
+                fix="read the outcomes of asend_many in a coroutine",
+            )
         common = message if isinstance(message, Message) else None
         ask = Ask(
             self.name, "send_many", None, common, timeout=timeout, deadline=deadline,
@@ -148,19 +154,26 @@ class Proxy(TransportPlugin):
         self, ask: Ask, *, chunked: bool = False, wanted: Wanted | None = None
     ) -> Flow:
         message, body = ask.message, b""
+        if ask.method in _SENDS and not isinstance(message, Message):
+            raise UsageError(
+                f"found a {type(message).__name__} as message, expected a Message",
+                fix="make one with Message.of(data)",
+            )
         if message is not None and len(message.body) > INLINE:
             message, body = replace(message, body=b""), message.body
-        told = Ask(
-            ask.transport, ask.method, ask.peer, message, len(body), chunked,
-            ask.again, ask.timeout, ask.deadline, ask.limit, ask.repeatable,
-        )  # fmt: skip
-        call = packed(told)
         try:
+            told = Ask(
+                ask.transport, ask.method, ask.peer, message, len(body), chunked,
+                ask.again, _seconds(ask.timeout), _seconds(ask.deadline), ask.limit,
+                ask.repeatable,
+            )  # fmt: skip
+            call = packed(told)
             _read_ask(call)
-        except BadFrame as exc:
+        except (BadFrame, OverflowError, TypeError, ValueError) as exc:
             # The host would end the run, and say nothing of why.
             raise UsageError(
-                f"{ask.method}: found arguments that are not of its kinds ({exc.what})",
+                f"{ask.method}: found arguments that are not of its kinds "
+                f"({exc.__cause__ or exc})",
                 fix="give it a Peer, a Message and numbers",
             ) from exc
         limit = ask.deadline or ask.timeout
@@ -204,13 +217,9 @@ class Proxy(TransportPlugin):
     ) -> Flow:
         if chunks is None:
             return self._open(ask, wanted=wanted)
-        seekable = getattr(chunks, "seekable", None)
-        again = isinstance(chunks, bytes | str | os.PathLike) or (
-            seekable is not None and seekable()
-        )
         told = Ask(
-            ask.transport, ask.method, ask.peer, ask.message, again=again,
-            timeout=ask.timeout,
+            ask.transport, ask.method, ask.peer, ask.message,
+            again=check_chunks(chunks), timeout=ask.timeout,
         )  # fmt: skip
         flow = self._open(told, chunked=True, wanted=wanted)
         self._pump(flow, parts(chunks), flow.close)
@@ -245,3 +254,9 @@ class Proxy(TransportPlugin):
 
 
 _read_ask = unpacker(Ask)
+_SENDS = ("send", "asend", "stream")
+
+
+def _seconds(value: float | None) -> float | None:
+    # A whole number may be one that msgpack has not.
+    return float(value) if isinstance(value, int) else value

@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from btplug._broker.flow import cut
 from btplug._broker.parcels import BATCH, Turn, packed
 from btplug._confine.frames import INLINE, LONGEST
+from btplug._sending import made
 from btplug.errors import TooLarge, UsageError
 from btplug.message import Message, Peer
 from btplug.outcome import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 _ROOM = LONGEST - 4096  # bytes of a turn
+
+
+def check_chunks(chunks: Any) -> bool:  # any kind a stream takes
+    """Tell whether *chunks* can be read twice.
+
+    Raises:
+        UsageError: A stream takes nothing of that kind.
+    """
+    if isinstance(chunks, os.PathLike):
+        if not stat.S_ISREG(os.stat(chunks).st_mode):
+            raise UsageError(  # to open a pipe would wait for whoever writes to it
+                f"found no file at {os.fspath(chunks)!r}, expected one",
+                fix="open it, and pass what is read",
+            )
+        return True
+    if isinstance(chunks, str):  # no name of a file, which would be sent
+        raise UsageError(
+            "found chunks of type str, expected bytes, a path or pieces of bytes",
+            fix="encode a text; give a path as pathlib.Path",
+        )
+    if isinstance(chunks, bytes | bytearray | memoryview):
+        return True
+    seekable = getattr(chunks, "seekable", None)
+    if seekable is not None and seekable():
+        return True
+    if not (isinstance(chunks, Iterable) or hasattr(chunks, "read")):
+        raise UsageError(
+            f"found chunks of type {type(chunks).__name__}, "
+            "expected bytes, a path, a file or pieces of bytes",
+            fix="pass an iterable of bytes",
+        )
+    return False
 
 
 def parts(chunks: Any) -> Iterator[bytes]:  # any kind a stream takes
@@ -24,7 +59,7 @@ def parts(chunks: Any) -> Iterator[bytes]:  # any kind a stream takes
 
     if isinstance(chunks, bytes | bytearray | memoryview):
         yield from cut(chunks)
-    elif isinstance(chunks, str | os.PathLike):
+    elif isinstance(chunks, os.PathLike):
         with open(chunks, "rb") as file:
             yield from _read(file)
     elif hasattr(chunks, "read"):
@@ -77,7 +112,7 @@ def _turn(peer: Peer, message: Callable[[Peer], Message] | None) -> Turn:
     if message is None:
         return Turn(peer)
     try:
-        turn = Turn(peer, message(peer))
+        turn = Turn(peer, made(message, peer))
         if len(packed(turn)) > _ROOM:
             raise TooLarge(
                 f"found a message of more than {_ROOM:,} bytes for one peer of many",

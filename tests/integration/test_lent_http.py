@@ -515,6 +515,72 @@ def test_an_argument_that_is_wrong_is_the_same_error_as_in_process(proxy, http):
             next(iter(transport.send_many([Peer("http://x")], Message(), limit=0)))
 
 
+def streamed(transport, chunks):
+    with transport.stream(NOBODY, Message(), chunks):
+        pass
+
+
+WRONG_CALLS = {
+    "a stream of text": lambda t, _: streamed(t, __file__),
+    "a stream of a number": lambda t, _: streamed(t, 5),
+    "a stream of no file": lambda t, path: streamed(t, path / "x"),
+    "a stream of a folder": lambda t, path: streamed(t, path),
+    "many, no message": lambda t, _: t.send_many([NOBODY], None),
+    "many, text": lambda t, _: t.send_many([NOBODY], "text"),
+    "many, async peers": lambda t, _: t.send_many(araising([NOBODY]), Message()),
+    "many, made of text": lambda t, _: [
+        one.unwrap() for one in t.send_many([NOBODY], lambda _: "text")
+    ],
+    "many, made of nothing": lambda t, _: [
+        one.unwrap() for one in t.send_many([NOBODY], lambda _: {}["x"])
+    ],
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CALLS)
+def test_a_wrong_call_is_the_same_error_as_in_process(proxy, http, name, tmp_path):
+    """A text is no name of a file, which would be sent."""
+    told = []
+    for transport in (proxy, http):
+        with pytest.raises((UsageError, TransportError, OSError)) as caught:
+            WRONG_CALLS[name](transport, tmp_path)
+        told.append((caught.type, str(caught.value)))
+    assert told[0] == told[1]
+
+
+NO_MESSAGES = {
+    "none": None,
+    "text": "text",
+    "half a character": Message(headers=(("x", "\ud800"),)),
+}
+
+
+@pytest.mark.parametrize("name", NO_MESSAGES)
+def test_what_is_no_message_is_not_sent(proxy, name):
+    calls = {
+        "send": lambda: proxy.send(NOBODY, NO_MESSAGES[name]),
+        "asend": lambda: asyncio.run(proxy.asend(NOBODY, NO_MESSAGES[name])),
+        "stream": lambda: proxy.stream(NOBODY, NO_MESSAGES[name]).__enter__(),
+    }
+    for send in calls.values():
+        with pytest.raises(UsageError, match=r"found a .* as message|not of its kinds"):
+            send()
+    assert not proxy.lent.broker.reached
+
+
+@pytest.mark.parametrize("timeout", [3, True, 10**30])
+def test_a_limit_may_be_any_number(proxy, timeout):
+    with Hostile(parrot) as there:
+        assert proxy.send(Peer(there.url), Message(), timeout=timeout).ok
+
+
+def test_bytes_of_any_kind_can_be_signed_and_streamed(proxy):
+    peer = Peer("http://127.0.0.1:1/", dialect="btauth/1")
+    for chunks in (b"x", bytearray(b"x"), memoryview(b"x")):
+        with pytest.raises(Unsupported, match="no key"):
+            proxy.stream(peer, Message(), chunks).__enter__()
+
+
 # --- whom it may reach --------------------------------------------------------------
 
 
