@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from btplug.errors import NotAllowed
 from btplug.network import bracket, is_public
@@ -69,7 +69,7 @@ class Hosts:
         if len(host) > _LONGEST:
             raise _too_long("host", len(host), _LONGEST)
         port = port or PORTS.get(url.partition("://")[0].lower(), 0)
-        place = f"{bracket(host)}:{port}"
+        place = f"{_shown(host)}:{port}"
         if not self._any:
             literal = _address(host)
             # Nothing that two parsers of URLs could read differently.
@@ -115,6 +115,18 @@ class Hosts:
             "and trust it again",
             delivered=False,
         )
+
+
+def _shown(host: str) -> str:
+    """Return a host as it stands in the log of runs, where ``9 more`` is none."""
+    if set(host) <= _NAME:
+        return host
+    if _address(host) is not None:
+        return bracket(host)
+    return "".join(
+        one if one.isalnum() or one in _NAME else quote(one, errors="replace")
+        for one in host
+    )
 
 
 def _too_long(what: str, length: int, most: int) -> NotAllowed:

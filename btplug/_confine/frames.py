@@ -210,7 +210,8 @@ class Port:
                 return
             self._waiting.append(data)
             self._held += len(data)
-        self._wake()
+            # Before `close` can return: then what wakes may be somebody else's file.
+            self._wake()
 
     def flush(self) -> None:
         """Write what the child takes now."""

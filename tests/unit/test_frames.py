@@ -177,6 +177,29 @@ def test_a_port_that_is_closed_holds_nothing(pair):
     assert not port.waiting
 
 
+def test_nobody_is_woken_after_a_port_was_closed(pair):
+    """What wakes is closed then, and its number may be that of a file."""
+    pair[0].setblocking(False)
+    waking, go_on = threading.Event(), threading.Event()
+
+    def wake():
+        waking.set()
+        go_on.wait(20)
+
+    port = Port(pair[0].fileno(), wake)
+    frame = Frame(Kind.ANSWER, bytes(LONGEST - 100))
+    sender = threading.Thread(target=lambda: [port.post(frame) for _ in range(20)])
+    sender.start()
+    assert waking.wait(20)
+    closer = threading.Thread(target=port.close)
+    closer.start()
+    closer.join(0.2)
+    assert closer.is_alive()
+    go_on.set()
+    closer.join(20)
+    sender.join(20)
+
+
 def test_a_child_that_is_gone_takes_everything(pair):
     """Nobody has to know: whoever reads from it finds out."""
     port = Port(pair[0].fileno(), lambda: None)

@@ -52,6 +52,22 @@ def test_any_other_may_not(url):
     assert caught.value.delivered is False
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://999 more/", "999%20more:80"),
+        ("http://a.example b.example/", "a.example%20b.example:80"),
+        ("http://\x1bc/", "%1Bc:80"),
+        ("http://x.example\u202e/", "x.example%E2%80%AE:80"),
+        ("http://b\u00fccher.example/", "b\u00fccher.example:80"),
+        ("http://a_b.example/", "a_b.example:80"),
+        ("http://[2001:db8::1]:9/", "[2001:db8::1]:9"),
+    ],
+)
+def test_a_host_looks_like_nothing_else_in_the_log(url, place):
+    assert Hosts(["any"]).check(url) == place
+
+
 def test_no_url_is_longer_than_one_can_be():
     """Taken apart, it would be remembered."""
     most = "http://good.example/".ljust(65_536, "x")
