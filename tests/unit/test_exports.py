@@ -128,9 +128,9 @@ LOADS = {
     "TransportPlugin": {"transport", "_forms", "_streams", "plugin", "errors"},
     "Outcome": {"outcome", "errors"},
     "Peer": {"message", "network", "errors"},
-    "Context": {"context", "_lending", "_loop", "errors"},
+    "Context": {"context", "_lending", "_reached", "_loop", "errors"},
     "CLIPluginRegistry": {
-        "registry", "_life", "_calls", "_loader", "_loop", "context", "_lending",
+        "registry", "_life", "_calls", "_loader", "_loop", "context", "_lending", "_reached",
         "plugin", "transport", "_forms", "_streams", "_options", "_folders",
         "manifest", "config", "_yaml", "errors",
     },
