@@ -47,7 +47,7 @@ class Uploads:
         """
         self._check(sender, announced or 0)
         parts: BytesIO | None = None
-        size, whole = 0, False
+        size, room, whole = 0, 0, False
         try:
             with self._clock.limit(self._seconds) as limit:
                 while not whole:
@@ -65,7 +65,9 @@ class Uploads:
                     if whole and size == len(part):
                         return bytes(part)
                     if parts is None:
-                        parts = _room(announced)
+                        parts = BytesIO()
+                    if not room and (room := _room(announced or 0, size)):
+                        parts = _moved(parts, room)
                     parts.write(part)
         except TimeoutError:
             if limit.late:
@@ -91,11 +93,18 @@ class Uploads:
             raise Refusal(503, 1.0)
 
 
-def _room(announced: int | None) -> BytesIO:
-    """Return what a body is written to; CPython hands it out as bytes without a copy.
+def _room(announced: int, come: int) -> int:
+    """Return how many bytes a body is given at once; 0: what has come, and a bit more.
 
-    Of the size that was announced it need not grow; of a larger one nobody knows
-    whether it comes, and room that is not used yet costs as much as what is.
+    Of the size that was announced it need not grow. Of a larger one nobody knows
+    whether it comes, and room that is not used yet costs as much as what is: who has
+    sent an eighth of it is believed.
     """
-    size = announced or 0
-    return BytesIO(bytes(size if size <= _ROOM else 0))
+    return announced if announced <= max(_ROOM, 8 * come) else 0
+
+
+def _moved(parts: BytesIO, room: int) -> BytesIO:
+    """Return *parts* with so much room; CPython hands it out without a copy."""
+    moved = BytesIO(bytes(room))
+    moved.write(parts.getbuffer())
+    return moved

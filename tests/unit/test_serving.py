@@ -439,6 +439,18 @@ def test_a_body_that_is_announced_takes_no_memory_before_it_comes():
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_large_body_is_whole_however_it_comes(announced):
+    """It moves to where it has room once enough of it has come."""
+    pieces = [bytes([n]) * 100_000 * n for n in range(1, 9)]
+    size = sum(map(len, pieces))
+    headers = [(b"content-length", str(size).encode())] if announced else []
+
+    answer = asyncio.run(ask(open_app(echo), headers=headers, pieces=pieces))
+
+    assert answer.body == b"".join(pieces)
+
+
 def test_one_body_has_room_where_a_quarter_of_the_memory_is_less():
     app = open_app(echo, limits=Limits(body=10, memory=10))
 
