@@ -481,17 +481,18 @@ def compiled_ahead(folder, interrupted=0):
         signal.signal(signal.SIGALRM, interrupt)
         signal.setitimer(signal.ITIMER_REAL, interrupted)
         began, heard = time.monotonic(), False
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             code.compile_ahead()
         except KeyboardInterrupt:
             heard = True
         seconds = time.monotonic() - began
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         return {
             "codes": {path: len(data) for path, data in code.codes.items()},
             "interrupted": heard,
             "seconds": seconds,
-            "megabytes": most,
+            "megabytes": grown // 1024,
             "children": open(f"/proc/self/task/{os.getpid()}/children").read(),
         }
 
