@@ -19,6 +19,17 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+class _Desk:
+    """What threads have of their executor: with that itself, neither would end."""
+
+    __slots__ = ("guard", "resting", "tasks")
+
+    def __init__(self) -> None:
+        self.guard = threading.Lock()
+        self.tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self.resting = 0  # threads that wait for a task, less those that are on the way
+
+
 class DaemonThreads(ThreadPoolExecutor):
     """An executor whose threads are daemons, made when they are needed.
 
@@ -29,10 +40,8 @@ class DaemonThreads(ThreadPoolExecutor):
     def __init__(self, most: int, name: str) -> None:
         super().__init__(most, name)
         self._most, self._name = most, name
-        self._guard = threading.Lock()
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._desk = _Desk()
         self._made: list[threading.Thread] = []
-        self._resting = 0
         self._over = False
 
     def submit(
@@ -44,44 +53,51 @@ class DaemonThreads(ThreadPoolExecutor):
             RuntimeError: It was shut down, or the system gives no thread.
         """
         future: Future[T] = Future()
-        with self._guard:
+        desk = self._desk
+        with desk.guard:
             if self._over:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if self._resting:
-                self._resting -= 1
+            if desk.resting:
+                desk.resting -= 1
             elif len(self._made) < self._most:
                 thread = threading.Thread(
-                    target=self._work,
+                    target=_work,
+                    args=(desk,),
                     name=f"{self._name}_{len(self._made)}",
                     daemon=True,
                 )
                 thread.start()
                 self._made.append(thread)
-            self._tasks.put((future, fn, args, kwargs))
+            desk.tasks.put((future, fn, args, kwargs))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more; threads end after what they do."""
-        with self._guard:
+        tasks = self._desk.tasks
+        with self._desk.guard:
             self._over = True
             if cancel_futures:
                 with suppress(Empty):
-                    while (task := self._tasks.get_nowait()) is not None:
+                    while (task := tasks.get_nowait()) is not None:
                         task[0].cancel()
-            self._tasks.put(None)
+            tasks.put(None)
         if wait:
             for thread in self._made:
                 thread.join()
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            future, fn, args, kwargs = task
-            if future.set_running_or_notify_cancel():
-                _settle(future, fn, args, kwargs)
-            del task, future, fn, args, kwargs  # nothing is kept while it waits
-            with self._guard:
-                self._resting += 1
-        self._tasks.put(None)  # for the next thread
+    def __del__(self) -> None:
+        self._desk.tasks.put(None)  # takes no lock: the garbage collector may call
+
+
+def _work(desk: _Desk) -> None:
+    while (task := desk.tasks.get()) is not None:
+        future, fn, args, kwargs = task
+        if future.set_running_or_notify_cancel():
+            _settle(future, fn, args, kwargs)
+        del task, future, fn, args, kwargs  # nothing is kept while it waits
+        with desk.guard:
+            desk.resting += 1
+    desk.tasks.put(None)  # for the next thread
 
 
 def _settle(future: Future[T], fn: Callable[..., T], args: Any, kwargs: Any) -> None:

@@ -263,6 +263,8 @@ class TransportPluginRegistry(PluginRegistry[TransportPlugin]):
             with self._lock:
                 self._lives = {k: v for k, v in self._lives.items() if v is not life}
             life.unload()
+            if not self._lives:
+                self._end()
             if isinstance(exc, BtplugError):
                 schemes = life.cls.schemes if life.cls else ()
                 self.context.transports.mark_broken(name, exc, schemes)

@@ -201,6 +201,7 @@ class AsyncOutcomes:
     def __init__(self, outcomes: Outcomes, home: HomeLoop) -> None:
         self._outcomes, self._home = outcomes, home
         self._reading: Future[Outcome | BaseException | None] | None = None
+        self._turn = Lock()  # readers may live in loops of several threads
 
     def __aiter__(self) -> AsyncOutcomes:
         return self
@@ -210,16 +211,18 @@ class AsyncOutcomes:
 
         loop = asyncio.get_running_loop()
         while True:
-            reading, over = self._reading, asyncio.Event()
-            if reading is None:
-                read = partial(_read, self._outcomes)
-                reading = self._reading = self._home.threads().submit(read)
+            over = asyncio.Event()
+            with self._turn:
+                if (reading := self._reading) is None:
+                    read = partial(_read, self._outcomes)
+                    reading = self._reading = self._home.threads().submit(read)
             # Who is cancelled here leaves what it brings to the next reader.
             reading.add_done_callback(partial(_tell, loop, over))
             await over.wait()
-            if self._reading is reading:
-                break
-        self._reading = None
+            with self._turn:
+                if self._reading is reading:
+                    self._reading = None
+                    break
         found = reading.result()
         if isinstance(found, BaseException):
             raise found

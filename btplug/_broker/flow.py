@@ -211,6 +211,7 @@ def parted(body: bytes) -> Iterator[tuple[bytes, bool]]:
 def cut(body: bytes | bytearray | memoryview) -> Iterator[bytes]:
     """Yield *body* in parts that fit into a frame each; at least one."""
     view = memoryview(body)
+    view = view.cast("B") if view.c_contiguous else memoryview(bytes(view))
     for start in range(0, max(len(view), 1), CHUNK):
         yield bytes(view[start : start + CHUNK])
 

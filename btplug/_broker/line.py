@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from btplug._broker.flow import Flow
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from btplug._confine.frames import Channel
 
 _MOST_CALLS = 48  # at once; the host takes a few more, which may be ending
+_LOOK = 1.0  # seconds
 _PATIENCE = 12.0  # seconds to wait for a turn where the call has no limit
 _GONE, _FIX = "btplug, which lends the transport, has ended", "run it again"
 
@@ -60,11 +62,15 @@ class Line:
             Cut: Nobody wants it any more.
             NotAllowed: The host is gone.
         """
-        while self._abandoned:
-            self.close(self._abandoned.popleft(), cancel=True)
         # What is no limit is refused by the host.
         limit = limit if limit is not None and limit > 0 else _PATIENCE
-        if not self._turns.acquire(timeout=min(limit, threading.TIMEOUT_MAX)):
+        until = monotonic() + limit
+        self._drop()
+        # Others may be abandoned meanwhile, which wakes nobody.
+        while not self._turns.acquire(timeout=max(0, min(until - monotonic(), _LOOK))):
+            self._drop()
+            if monotonic() < until:
+                continue
             raise Late(
                 f"waited {limit:g} s while {_MOST_CALLS} calls and streams were under "
                 "way, which is the most there may be",
@@ -89,6 +95,11 @@ class Line:
         if wanted is not None:
             wanted.hold(flow)
         return flow
+
+    def _drop(self) -> None:
+        """Let go what nobody has any more."""
+        while self._abandoned:
+            self.close(self._abandoned.popleft(), cancel=True)
 
     def _begin(self, flow: Flow) -> None:
         with self._lock:

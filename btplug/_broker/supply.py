@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from io import TextIOBase
 from typing import TYPE_CHECKING, Any
 
 from btplug._broker.flow import cut
-from btplug._broker.parcels import BATCH, Turn, packed
+from btplug._broker.parcels import BATCH, Turn, fitting, packed
 from btplug._confine.frames import INLINE, LONGEST
 from btplug._sending import made
 from btplug.errors import TooLarge, UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _ROOM = LONGEST - 4096  # bytes of a turn
+_NOBODY = Peer("none://")
 
 
 def check_chunks(chunks: Any) -> bool:  # any kind a stream takes
@@ -41,6 +43,15 @@ def check_chunks(chunks: Any) -> bool:  # any kind a stream takes
         )
     if isinstance(chunks, bytes | bytearray | memoryview):
         return True
+    if isinstance(chunks, TextIOBase):
+        raise UsageError(
+            "found a file of text, expected one of bytes", fix="open it with 'rb'"
+        )
+    if isinstance(chunks, list | tuple):
+        from btplug.values import view_of  # few plugins stream
+
+        for chunk in chunks:
+            view_of(chunk)  # or it would fail with half of them sent
     seekable = getattr(chunks, "seekable", None)
     if seekable is not None and seekable():
         return True
@@ -94,8 +105,7 @@ def turns(
                 fix="make one of a text with Peer.parse(text)",
             )
         known[index] = peer
-        turn = _turn(peer, message)
-        length = len(turn.message.body) if turn.message else 0
+        turn, length = _turn(peer, message)
         if batch and size + length > INLINE:
             yield packed(batch)
             batch, size = [], 0
@@ -108,17 +118,18 @@ def turns(
         yield packed(batch)
 
 
-def _turn(peer: Peer, message: Callable[[Peer], Message] | None) -> Turn:
-    if message is None:
-        return Turn(peer)
+def _turn(peer: Peer, message: Callable[[Peer], Message] | None) -> tuple[Turn, int]:
+    """Return the turn of one peer, which fits into a frame, and its bytes there."""
     try:
-        turn = Turn(peer, made(message, peer))
-        if len(packed(turn)) > _ROOM:
-            raise TooLarge(
-                f"found a message of more than {_ROOM:,} bytes for one peer of many",
-                fix="send one message to all of them, or one by one with send",
-                delivered=False,
-            )
+        turn = Turn(peer, made(message, peer)) if message else Turn(peer)
+        if (size := len(packed(turn))) <= _ROOM:
+            return turn, size
+        raise TooLarge(
+            f"found a message of more than {_ROOM:,} bytes for one peer of many",
+            fix="send one message to all of them, or one by one with send",
+            delivered=False,
+        )
     except Exception as exc:
-        return Turn(peer, failure=Failure.of(exc))
-    return turn
+        # Not with its peer: that may be what does not fit, and is known here.
+        turn = Turn(_NOBODY, failure=fitting(Failure.of(exc)))
+        return turn, len(packed(turn))

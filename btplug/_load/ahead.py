@@ -22,7 +22,7 @@ _MOST = 16 * 1024 * 1024  # bytes of code, where usual source has 4 at the most
 _SIZE = 4
 
 
-def compiled(sources: Sequence[tuple[str, bytes]]) -> list[bytes]:
+def compiled(sources: Sequence[tuple[str, bytes]]) -> list[bytes] | None:
     """Return the code of files as marshal writes it; nothing of it is read here.
 
     Args:
@@ -30,18 +30,21 @@ def compiled(sources: Sequence[tuple[str, bytes]]) -> list[bytes]:
 
     Returns:
         Empty bytes for a file that cannot be compiled. Less than all where a limit was
-        reached; nothing where this process cannot be copied safely.
+        reached; None where this process cannot be copied safely.
     """
-    if sys.platform != "linux" or len(os.listdir("/proc/self/task")) > 1:
-        return []
     import signal
 
-    read, write = os.pipe()
+    try:
+        if sys.platform != "linux" or len(os.listdir("/proc/self/task")) > 1:
+            return None
+        read, write = os.pipe()
+    except OSError:  # too many files, or no /proc
+        return None
     with open(read, "rb") as pipe, open(write, "wb") as back:
         try:
             pid = os.fork()
         except OSError:  # too many processes
-            return []
+            return None
         if not pid:
             try:
                 pipe.close()  # else it would wait for itself where the host is gone

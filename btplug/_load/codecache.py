@@ -135,9 +135,13 @@ class CodeCache:
 
         place, files = self.pinned.place, self.pinned.files
         codes = compiled([(place(path), files[path]) for path in paths])
-        # Fewer codes than paths where a limit was reached.
+        if codes is None:
+            return
+        if len(codes) < len(paths):
+            codes.append(b"")  # that reached a limit, and would each time
+        # What comes after it has its turn with the next run.
         self.codes.update(zip(paths, codes, strict=False))
-        self._fresh |= bool(codes)
+        self._fresh = True
 
     def keep(self, manifest: tuple[Any, ...] | None = None) -> None:
         """Write what is new; that it cannot be written is normal."""

@@ -198,6 +198,9 @@ class Application:
                 start, body = await self._answer(scope, receive, visit, now_ns)
             except Refusal as refusal:
                 await refuse(send, refusal, last=not visit.read or self._stopping)
+                # Whoever cancelled it, a time limit for one, has to hear of it.
+                if isinstance(cause := refusal.__cause__, asyncio.CancelledError):
+                    raise cause from None
             except asyncio.CancelledError:
                 if visit.gone or not self._stopping:
                     raise

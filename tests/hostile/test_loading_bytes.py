@@ -561,7 +561,8 @@ def test_code_that_is_longer_than_any_is_not_taken(make_plugin, home):
     long = "".join(f"x=b'{n:06}'*600\n" for n in range(10_000))
     folder = make_plugin("it", where=home / "cli_plugins", files={"long.py": long})
 
-    assert "long.py" not in compiled_ahead(folder)["codes"]
+    # Noted, so that it is not tried again with every run.
+    assert compiled_ahead(folder)["codes"]["long.py"] == 0
 
 
 def test_a_signal_is_heard_while_a_file_is_compiled(make_plugin, home):

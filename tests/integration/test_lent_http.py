@@ -99,6 +99,52 @@ def test_a_stream_goes_both_ways_in_parts(proxy):
     assert found == b"".join(bytes([i % 256]) * 70_000 for i in range(40))
 
 
+@pytest.mark.parametrize("shape", [(60_000,), (300, 200), ()])
+def test_an_array_is_sent_as_its_bytes(proxy, shape):
+    array = np.arange(np.prod(shape, dtype=int), dtype="float64").reshape(shape)
+    with Hostile(parrot_of_streams) as there:
+        message = Message(method="POST")
+        with proxy.stream(Peer(there.url), message, [memoryview(array)]) as stream:
+            assert b"".join(stream) == array.tobytes()
+
+
+@pytest.mark.parametrize("chunks", [io.StringIO("abc"), [b"a", "b"], (b"a", 5)])
+def test_what_is_no_bytes_is_refused_before_anything_is_sent(proxy, chunks):
+    seen = []
+    with Hostile(recording(seen)) as there, pytest.raises(UsageError) as caught:
+        with proxy.stream(Peer(there.url), Message(method="POST"), chunks):
+            pass
+    assert "expected" in caught.value.what
+    assert not seen
+
+
+def test_who_waits_for_a_turn_sees_those_that_were_dropped(proxy):
+    held, release = [], threading.Event()
+
+    def script(line):
+        while line.request():
+            release.wait(30)
+            line.send(OK)
+
+    with Hostile(script) as there:
+        peer = Peer(there.url)
+        line = proxy._line
+        while len(held) < 48:
+            held.append(proxy.send_many([peer], Message(body=b"x"), timeout=25))
+        waiting = threading.Thread(
+            target=lambda: found.append(proxy.send(peer, Message(), timeout=25))
+        )
+        found = []
+        waiting.start()
+        while line._turns._value or not waiting.is_alive():
+            time.sleep(0.005)
+        time.sleep(0.05)  # it waits by now, or will: both have to end well
+        held.clear()
+        release.set()
+        waiting.join(20)
+    assert [one.ok for one in found] == [True]
+
+
 def test_an_async_stream_takes_an_async_iterable(proxy):
     async def chunks():
         for index in range(5):
@@ -122,7 +168,9 @@ def test_an_async_stream_takes_an_async_iterable(proxy):
 )
 def test_a_chunk_that_is_no_bytes_is_wrong_usage(proxy, chunks):
     with Hostile(parrot_of_streams) as there:
-        with pytest.raises(UsageError, match=r"found a chunk of type \w+, expected"):
+        with pytest.raises(
+            UsageError, match=r"found a (chunk of type|file of) \w+, expe"
+        ):
             with proxy.stream(Peer(there.url), Message(method="POST"), chunks):
                 pass
 
@@ -493,6 +541,55 @@ def test_reads_that_are_cancelled_lose_no_outcome(proxy):
         peers = [Peer(there.url)] * 20
         asyncio.run(main())
     assert sorted(found) == list(range(20))
+
+
+def test_loops_of_two_threads_share_the_outcomes(proxy):
+    def read():
+        async def main():
+            async for one in outcomes:
+                found.append(one.index)
+
+        asyncio.run(main())
+
+    found = []
+    with Hostile(parrot) as there:
+        outcomes = proxy.asend_many([Peer(there.url)] * 400, Message(body=b"x"))
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert sorted(found) == list(range(400))
+
+
+def raising(text):
+    def message(peer):
+        raise ValueError(text)
+
+    return message
+
+
+LARGE = (("name", "x" * 1000),) * 20
+
+
+@pytest.mark.parametrize(
+    ("message", "url"),
+    [
+        (lambda peer: Message(body=b"x", headers=LARGE), ""),
+        (raising("x" * 2 * MIB), ""),
+        (raising("\ud800"), ""),
+        (Message(body=b"x"), "/" + "x" * 60_000),
+        (Message(body=b"x"), "/" + "x" * MIB),
+        (Message(body=b"x"), "/\ud800"),
+    ],
+    ids=["headers", "long failures", "half a pair", "urls", "long urls", "odd urls"],
+)
+def test_many_of_which_each_is_too_much_have_an_outcome_each(proxy, message, url):
+    with Hostile(parrot) as there:
+        peers = [Peer(there.url + url)] * 64 + [Peer(there.url)]
+        found = [*proxy.send_many(peers, message, timeout=20)]
+    assert sorted(one.index for one in found) == list(range(65))
+    assert all(one.peer is peers[one.index] for one in found)
 
 
 def test_a_message_that_cannot_be_made_fails_for_its_peer_alone(proxy):

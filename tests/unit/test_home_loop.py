@@ -1,6 +1,7 @@
 """The loop in a thread of its own."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -681,3 +682,15 @@ else:
     )
 
     assert done.stdout == "parent\nchild\n", done.stderr
+
+
+def test_threads_that_nobody_has_any_more_end():
+    before = {*threading.enumerate()}
+    loop = HomeLoop("dropped")
+    loop.threads().submit(int).result()
+    (thread,) = {*threading.enumerate()} - before
+    del loop
+    gc.collect()
+    thread.join(20)
+
+    assert not thread.is_alive()

@@ -1010,3 +1010,26 @@ def test_a_key_that_is_no_text_is_no_plugin():
 
     assert registry.get(3) is None
     assert None not in registry
+
+
+def test_a_transport_that_does_not_start_leaves_no_loop_behind():
+    class Broken(TransportPlugin):
+        name, schemes = "broken", ("broken",)
+
+        async def initialize(self, config):
+            raise OSError("no way")
+
+        def shutdown(self):
+            pass
+
+        def send(self, peer, message, *, timeout=None):
+            raise NotImplementedError
+
+    def loops():
+        return [one for one in threading.enumerate() if one.name == "btplug home loop"]
+
+    before, registry = loops(), TransportPluginRegistry()
+    with pytest.raises(PluginStartError):
+        registry.register_plugin(Broken)
+
+    assert loops() == before

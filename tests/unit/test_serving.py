@@ -817,13 +817,35 @@ def test_a_handler_that_cancels_its_own_request_is_500(caplog):
         asyncio.current_task().cancel()
         await asyncio.sleep(0)
 
-    app = open_app(handler)
-    answer = asyncio.run(ask(app))
+    app, call = open_app(handler), Call()
+    with pytest.raises(asyncio.CancelledError):  # nobody can tell who did it
+        asyncio.run(call.run(app))
 
-    assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
+    start = call._sent[0]
+    assert start["status"] == 500
+    assert (b"content-type", b"application/json") in start["headers"]
     (record,) = caplog.records
     assert record.message == "a request of 192.0.2.1:4711 failed"
     assert app._work._turns._free == 64
+
+
+def test_who_cancels_a_request_hears_of_it():
+    begun = asyncio.Event()
+
+    async def handler(request):
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def run(app, call):
+        running = asyncio.create_task(call.run(app))
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    call = Call()
+    asyncio.run(run(open_app(handler), call))
+    assert call._sent[0]["status"] == 500
 
 
 def test_a_request_that_is_thrown_away_is_nobody_s_fault(caplog):
