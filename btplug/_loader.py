@@ -216,7 +216,9 @@ def unload(manifest: Manifest, code: CodeCache | None = None) -> None:
         if manifest.package:
             return
         if finder := _finders.pop(name, None):
-            sys.meta_path.remove(finder)
+            # Not taken out of the list: an import of another thread, which goes through
+            # it, would leave out whoever comes next.
+            sys.meta_path = [one for one in sys.meta_path if one is not finder]
         for module in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
             del sys.modules[module]
 

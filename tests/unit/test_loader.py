@@ -1,5 +1,6 @@
 """Manifest -> plugin class."""
 
+import importlib.util
 import os
 import sys
 
@@ -607,3 +608,27 @@ def test_checking_a_class_accepts_a_complete_one():
 
 def test_a_plugin_exit_is_known_to_plugins():
     assert PluginExit(1).code == 1
+
+
+def test_who_imports_while_a_plugin_is_unloaded_finds_everything(make_plugin):
+    """Transports start side by side: one that fails must not break another."""
+    manifest = read_manifest(
+        str(make_plugin("greet", "from btplug import CLIPlugin\nTEXT = 'x'\n" + PLUGIN))
+    )
+    load(manifest)
+
+    class Meanwhile:
+        """In the place of another thread: between two finders of an import."""
+
+        def find_spec(self, name, path=None, target=None):
+            if name == "this":
+                unload(manifest)
+
+    before, sys.meta_path = sys.meta_path, [*sys.meta_path]
+    sys.meta_path.insert(-1, Meanwhile())
+    try:
+        sys.modules.pop("colorsys", None)
+        assert importlib.util.find_spec("colorsys") is not None
+        assert importlib.util.find_spec("this") is not None
+    finally:
+        sys.meta_path = [one for one in sys.meta_path if one in before]
