@@ -122,7 +122,7 @@ class _Posted(_Entry):
             yield from batch
 
 
-class _Threaded:
+class Threaded:
     """The async form of a stream that was written for threads."""
 
     def __init__(self, made: AbstractContextManager[Stream]) -> None:
@@ -132,7 +132,7 @@ class _Threaded:
         self._unwanted = False
         self.head: Reply
 
-    async def __aenter__(self) -> _Threaded:
+    async def __aenter__(self) -> Threaded:
         import asyncio
 
         try:
@@ -266,6 +266,6 @@ def _posted(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _threaded(method: Callable[..., Any]) -> Callable[..., Any]:
     def threaded(self: TransportPlugin, *args: Any, **keywords: Any) -> Any:
-        return _Threaded(method(self, *args, **keywords))
+        return Threaded(method(self, *args, **keywords))
 
     return mark(threaded)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from btplug._broker.line import Wanted
 from btplug._broker.parcels import Done, Fault, unpacker
 from btplug._confine.frames import BadFrame, Frame, Kind
-from btplug._streams import _Threaded as Threaded
+from btplug._streams import Threaded
 from btplug.errors import Cut
 from btplug.message import Reply
 from btplug.outcome import Outcome
